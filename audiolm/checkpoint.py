@@ -1,0 +1,257 @@
+"""One folder per trained part: ``config.json`` beside ``model.safetensors``. Nothing is ever unpickled.
+
+``config.json`` holds the format name and version, the part's name, the configuration its class is built
+from, the SHA-256 of the weights file and the training record. Loading checks all of them, so that a
+foreign, cut-off or exchanged file is refused by name instead of failing deep inside a layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import struct
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+__all__ = [
+    "CONFIG_NAME",
+    "WEIGHTS_NAME",
+    "CheckpointError",
+    "config_from_dict",
+    "config_to_dict",
+    "load_part",
+    "load_weights",
+    "part_digest",
+    "save_part",
+]
+
+FORMAT = "audiolm"
+FORMAT_VERSION = 1
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+HEADER_LENGTH_BYTES = 8
+"""A safetensors file starts with its header's length as a little-endian 64-bit number."""
+
+Config = TypeVar("Config")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file, the problem and the remedy."""
+
+
+def save_part(
+    folder: str | Path,
+    *,
+    part: str,
+    config: Mapping[str, Any],
+    state_dict: Mapping[str, Tensor],
+    record: Mapping[str, Any],
+    half: bool = True,
+) -> None:
+    """Write one part into ``folder`` (made if missing); each file appears whole or not at all.
+
+    ``config``: plain values (see :func:`config_to_dict`); ``record``: provenance and training, JSON values;
+    ``half``: store floating-point weights as float16. A weight that float16 cannot hold is an error.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: _for_disk(name, tensor, half) for name, tensor in state_dict.items()}
+    weights = save_tensors(tensors)
+    document = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "part": part,
+        "config": dict(config),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "record": dict(record),
+    }
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    _write_whole(folder / WEIGHTS_NAME, weights)
+    _write_whole(folder / CONFIG_NAME, text.encode("utf-8"))
+
+
+def load_part(folder: str | Path, part: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """Read a part back: its configuration, its weights (float32 where they were float16) and its record.
+
+    Raises:
+        CheckpointError: a file is missing, is not ours, holds another part, is truncated or was changed.
+    """
+    folder = Path(folder)
+    document = _read_document(folder, part)
+    path = folder / WEIGHTS_NAME
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); restore the weights file") from error
+    _check_complete(path, data)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != document["weights_sha256"]:
+        raise CheckpointError(
+            f"{path}: SHA-256 is {digest[:12]}..., {CONFIG_NAME} says {document['weights_sha256'][:12]}...;"
+            " the weights were changed or belong to another checkpoint, copy both files again"
+        )
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: is not a safetensors file ({error}); copy the checkpoint again") from error
+    state = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return document["config"], state, document["record"]
+
+
+def part_digest(folder: str | Path, part: str) -> str:
+    """SHA-256 over configuration and weights of a part, as run records quote it (weights are not read)."""
+    document = _read_document(Path(folder), part)
+    essence = {"part": part, "config": document["config"], "weights": document["weights_sha256"]}
+    return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], folder: str | Path) -> None:
+    """Put ``state`` into ``module``; every name and every shape has to fit.
+
+    Raises:
+        CheckpointError: a weight is missing, left over, or of another shape than the configuration asks for.
+    """
+    path = Path(folder) / WEIGHTS_NAME
+    own = module.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    extra = sorted(state.keys() - own.keys())
+    if missing or extra:
+        what = f"lacks weight {missing[0]!r}" if missing else f"holds unknown weight {extra[0]!r}"
+        raise CheckpointError(
+            f"{path}: {what} ({len(missing)} missing, {len(extra)} left over); use the configuration it was saved with"
+        )
+    for name, tensor in own.items():
+        if tensor.shape != state[name].shape:
+            raise CheckpointError(
+                f"{path}: weight {name!r} has shape {list(state[name].shape)}, the configuration asks for"
+                f" {list(tensor.shape)}; use the configuration it was saved with"
+            )
+    module.load_state_dict(dict(state))
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """A configuration dataclass as JSON values (tuples become lists)."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config), allow_nan=False))
+    return dict(plain)
+
+
+def config_from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
+    """Build the frozen dataclass ``cls`` from plain values, nested dataclasses and tuples included.
+
+    Raises:
+        CheckpointError: an unknown or missing key (the nearest valid key is named) or a value of the wrong kind.
+    """
+    if not isinstance(mapping, Mapping):
+        raise CheckpointError(f"{cls.__name__}: configuration is {type(mapping).__name__}; give an object with keys")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.0)
+            raise CheckpointError(f"{cls.__name__}: unknown key {key!r}; did you mean {near[0]!r}?")
+    for name, field in fields.items():
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if name not in mapping and not optional:
+            raise CheckpointError(f"{cls.__name__}: key {name!r} is missing; add it to the configuration")
+    values = {key: _as_type(f"{cls.__name__}.{key}", hints[key], value) for key, value in mapping.items()}
+    try:
+        return cls(**values)
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{cls.__name__}: {error}") from error
+
+
+def _as_type(where: str, hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return value if isinstance(value, hint) else config_from_dict(hint, value)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        inner = [argument for argument in arguments if argument is not type(None)]
+        return _as_type(where, inner[0], value) if len(inner) == 1 else value
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise CheckpointError(f"{where} is {value!r}; use one of {', '.join(map(repr, arguments))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise CheckpointError(f"{where} is {value!r}; give a list")
+        return tuple(_as_type(where, arguments[0], entry) if arguments else entry for entry in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool) and (type(value) is not hint):
+        raise CheckpointError(f"{where} is {value!r}; give a value of type {hint.__name__}")
+    return value
+
+
+def _for_disk(name: str, tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if half and tensor.is_floating_point():
+        tensor = tensor.half()
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(f"weight {name!r} is not finite as {tensor.dtype}; do not save a diverged model")
+    return tensor.contiguous().clone()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _read_document(folder: Path, part: str) -> dict[str, Any]:
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a folder that save_part wrote for part {part!r}")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: is not readable JSON ({error}); copy the checkpoint again") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: is not an {FORMAT} checkpoint; give a folder that save_part wrote")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: has format version {document.get('format_version')!r}, this program reads {FORMAT_VERSION};"
+            " install the version that wrote it"
+        )
+    if document.get("part") != part:
+        raise CheckpointError(f"{path}: holds part {document.get('part')!r}, not {part!r}; give that part's folder")
+    if not isinstance(document.get("weights_sha256"), str):
+        raise CheckpointError(f"{path}: lacks 'weights_sha256'; copy the checkpoint again")
+    for key in ("config", "record"):
+        if not isinstance(document.get(key), dict):
+            raise CheckpointError(f"{path}: lacks the object {key!r}; copy the checkpoint again")
+    return document
+
+
+def _check_complete(path: Path, data: bytes) -> None:
+    """Compare the file's size with what its own header declares, to say 'truncated' where that is the matter."""
+    problem = CheckpointError(
+        f"{path}: truncated or not a safetensors file ({len(data)} bytes); copy the checkpoint again"
+    )
+    if len(data) < HEADER_LENGTH_BYTES:
+        raise problem
+    start = HEADER_LENGTH_BYTES + struct.unpack("<Q", data[:HEADER_LENGTH_BYTES])[0]
+    if start > len(data):
+        raise problem
+    try:
+        header = json.loads(data[HEADER_LENGTH_BYTES:start])
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError):
+        raise problem from None
+    if start + max(ends, default=0) != len(data):
+        raise problem
