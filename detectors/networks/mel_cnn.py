@@ -1,0 +1,56 @@
+"""The convolutional network of the log-mel detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["MelCnn", "MelCnnConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MelCnnConfig:
+    """Six blocks as in AudioLM's detector (section IV.F), which has widths 64 to 512; these fit a CPU."""
+
+    widths: tuple[int, ...] = (24, 48, 64, 96, 128, 160)
+    dropout: float = 0.2
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {**asdict(self), "widths": list(self.widths)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MelCnnConfig:
+        """The inverse of :meth:`to_dict`."""
+        return cls(widths=tuple(int(width) for width in values["widths"]), dropout=float(values["dropout"]))
+
+
+class MelCnn(nn.Module):
+    """Log-mel ``[batch, band, frame]`` to one logit per window ``[batch]``; higher = more likely bona fide.
+
+    Each block: 3 x 3 convolution with stride 2, batch norm, ReLU; with padding 1 a length never falls below
+    one cell, so windows of any length pass. Mean and maximum over what is left feed one linear unit.
+    """
+
+    def __init__(self, config: MelCnnConfig) -> None:
+        super().__init__()
+        self.config = config
+        blocks = []
+        for before, width in zip((1, *config.widths[:-1]), config.widths, strict=True):
+            blocks += [
+                nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
+        self.blocks = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * config.widths[-1], 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        maps = self.blocks(features.unsqueeze(1))  # [batch, width, band', frame']
+        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+        return self.head(self.dropout(pooled)).squeeze(1)
