@@ -1,0 +1,51 @@
+"""What the harness asks of a system under test. An outside model needs no base class of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from audiolm.audio import AudioClip
+
+__all__ = ["Generator", "GeneratorEntry", "RenderRequest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """One clip to make.
+
+    ``recording``: the whole recording (prompt and what follows); ``prompt_s``: how much of its start
+    the system may see in role ``continuation``; ``seconds``: length to generate there; ``seed``: of this item.
+    """
+
+    recording: AudioClip
+    prompt_s: float
+    seconds: float
+    seed: int
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A system that makes audio.
+
+    ``roles``: the subset of ``codec``, ``acoustic``, ``continuation`` it can make. ``render`` returns one
+    clip per request, in order; a continuation comes **without** its prompt. Results must not depend on
+    the batch a request travels in. ``describe`` goes into ``run.json``: checkpoint digest, parameters, options.
+    """
+
+    name: str
+    sample_rate_hz: int
+    roles: tuple[str, ...]
+
+    def render(self, role: str, requests: Sequence[RenderRequest]) -> list[AudioClip]: ...
+
+    def describe(self) -> Mapping[str, object]: ...
+
+
+class GeneratorEntry(Protocol):
+    """What a file in ``evaluation/generators`` calls ``GENERATOR``: a name and a loader."""
+
+    name: str
+
+    def load(self, checkpoint: str, device: str) -> Generator: ...
