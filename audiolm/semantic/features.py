@@ -1,0 +1,80 @@
+"""Log-mel frames for the semantic tokenizer: 16 kHz waveform to 100 frames per second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+__all__ = ["LogMel", "LogMelConfig", "frame_mask"]
+
+MIN_POWER = 1e-7
+"""Floor below the logarithm: about the power of 16-bit rounding noise in one mel band."""
+MIN_DEVIATION = 0.3
+"""Floor of the utterance's log-mel deviation (nepers), so that silence is not blown up to speech level."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogMelConfig:
+    """Front end of w2v-BERT (Chung et al. 2021, section 4.1): 80 mel bands, 25 ms windows, 10 ms hop."""
+
+    sample_rate_hz: int = 16_000
+    n_mels: int = 80
+    window: int = 400
+    hop: int = 160
+    n_fft: int = 512
+    low_hz: float = 40.0
+    high_hz: float = 7_600.0
+
+
+class LogMel(nn.Module):
+    """Waveform ``[batch, time]`` to normalised log-mel ``[batch, time / hop, mel]``, frame centres at hop middles.
+
+    Each band loses its mean over the utterance's valid frames, and the whole is divided by the utterance's
+    deviation: level and colour of the channel go, the movement of the spectrum stays.
+    """
+
+    def __init__(self, config: LogMelConfig) -> None:
+        super().__init__()
+        self.config = config
+        bank = melscale_fbanks(
+            config.n_fft // 2 + 1,
+            config.low_hz,
+            config.high_hz,
+            config.n_mels,
+            config.sample_rate_hz,
+            norm=None,
+            mel_scale="htk",
+        )
+        self.register_buffer("bank", bank, persistent=False)  # [frequency, mel]
+        self.register_buffer("shape_of_window", torch.hann_window(config.window), persistent=False)
+
+    def forward(self, waveform: Tensor, valid: Tensor) -> Tensor:
+        """``waveform``: time a multiple of hop; ``valid``: bool ``[batch, time / hop]``; invalid frames become 0."""
+        config = self.config
+        side = (config.n_fft - config.hop) // 2
+        spectrum = torch.stft(
+            F.pad(waveform, (side, side)),
+            config.n_fft,
+            config.hop,
+            config.window,
+            self.get_buffer("shape_of_window"),
+            center=False,
+            return_complex=True,
+        )  # [batch, frequency, frame]
+        power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        log_mel = torch.log(power @ self.get_buffer("bank") + MIN_POWER)  # [batch, frame, mel]
+        keep = valid.unsqueeze(-1).to(log_mel.dtype)
+        count = keep.sum(dim=1, keepdim=True).clamp(min=1.0)
+        mean = (log_mel * keep).sum(dim=1, keepdim=True) / count
+        centred = (log_mel - mean) * keep
+        deviation = (centred.square().mean(dim=2, keepdim=True).sum(dim=1, keepdim=True) / count).sqrt()
+        return centred / deviation.clamp(min=MIN_DEVIATION)
+
+
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Bool ``[batch, frames]``: True where the frame index is below the row's length."""
+    return torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)
