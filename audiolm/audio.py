@@ -1,0 +1,226 @@
+"""The only audio input and output of the project: clips, files, resampling.
+
+Files are read with soundfile (WAV, FLAC, OGG, MP3; any rate, any channel count) and resampled
+once, with torchaudio's windowed-sinc kernel. Everything behind :class:`AudioClip` may rely on mono,
+finite float32 samples.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+__all__ = ["AUDIO_SUFFIXES", "AudioClip", "AudioError", "probe", "read_provenance", "stream_blocks", "write_audio"]
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+MAX_CHANNELS = 64
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+
+
+class AudioError(ValueError):
+    """Audio that cannot be used; the message names the file, what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a file's header declares: rate in Hz, channels, frames per channel."""
+
+    sample_rate_hz: int
+    channels: int
+    frames: int
+    container: str
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class AudioClip:
+    """Mono samples with their rate.
+
+    ``samples``: float32 ``[time]``, finite, nominally within +-1; ``sample_rate_hz``: int;
+    ``source``: the file it came from, or None. Build it with :meth:`from_file` or
+    :meth:`from_array`: they check, nothing behind them does again.
+    """
+
+    samples: np.ndarray
+    sample_rate_hz: int
+    source: Path | None = None
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.sample_rate_hz
+
+    @classmethod
+    def from_array(cls, samples: np.ndarray, sample_rate_hz: int, source: Path | None = None) -> AudioClip:
+        """Check ``samples`` (``[time]`` or ``[time, channel]``, any real dtype) and take the channel mean.
+
+        Raises:
+            AudioError: wrong dimension or dtype, no samples, NaN or infinite samples, absurd rate.
+        """
+        where = f"{source}: " if source else ""
+        if not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ:
+            raise AudioError(
+                f"{where}sample rate is {sample_rate_hz} Hz; use audio between {MIN_RATE_HZ} and {MAX_RATE_HZ} Hz"
+            )
+        array = np.asarray(samples)
+        if array.ndim not in (1, 2) or not (np.issubdtype(array.dtype, np.floating) or array.dtype.kind in "iu"):
+            raise AudioError(
+                f"{where}samples are {array.dtype} of shape {array.shape}; give numbers as [time] or [time, channel]"
+            )
+        if array.dtype.kind in "iu":
+            array = array.astype(np.float64) / float(np.iinfo(array.dtype).max)
+        if array.shape[0] == 0:
+            raise AudioError(f"{where}holds 0 samples; give a recording with sound in it")
+        if array.ndim == 2:
+            array = array.mean(axis=1)
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            raise AudioError(f"{where}{bad} of {array.size} samples are NaN or infinite; export the recording again")
+        return cls(np.ascontiguousarray(array, dtype=np.float32), int(sample_rate_hz), source)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, start_s: float = 0.0, duration_s: float | None = None) -> AudioClip:
+        """Read a file, or ``duration_s`` seconds of it from ``start_s``, as a mono clip at its own rate.
+
+        Raises:
+            AudioError: missing, directory, empty, not audio, truncated, 0 samples, NaN or infinite samples.
+        """
+        path = Path(path)
+        info = probe(path)
+        start = int(round(start_s * info.sample_rate_hz))
+        wanted = info.frames - start
+        if duration_s is not None:
+            wanted = min(wanted, int(round(duration_s * info.sample_rate_hz)))
+        if wanted <= 0:
+            raise AudioError(f"{path}: holds no sample after {start_s:g} s (it lasts {info.duration_s:.3f} s)")
+        try:
+            with sf.SoundFile(path) as stream:
+                if start:
+                    stream.seek(start)
+                samples = stream.read(wanted, dtype="float32", always_2d=True)
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise AudioError(f"{path}: cannot be decoded ({error}); the file is damaged, export it again") from error
+        if len(samples) < wanted and info.container != "MP3":
+            raise AudioError(
+                f"{path}: truncated, its header declares {info.frames} samples and {start + len(samples)} could be"
+                " read; copy or export the file again"
+            )
+        return cls.from_array(samples, info.sample_rate_hz, path)
+
+    def at_rate(self, sample_rate_hz: int) -> AudioClip:
+        """The clip at another rate (torchaudio windowed-sinc); itself where the rate is already right."""
+        if sample_rate_hz == self.sample_rate_hz:
+            return self
+        import torch
+
+        resample = _resampler(self.sample_rate_hz, int(sample_rate_hz))
+        with torch.inference_mode():
+            samples = resample(torch.from_numpy(self.samples)).numpy()
+        return AudioClip(np.ascontiguousarray(samples, dtype=np.float32), int(sample_rate_hz), self.source)
+
+    def cut(self, start_s: float, end_s: float | None = None) -> AudioClip:
+        """The part between two times in seconds; an empty part is an AudioError."""
+        start = int(round(start_s * self.sample_rate_hz))
+        end = len(self.samples) if end_s is None else int(round(end_s * self.sample_rate_hz))
+        samples = self.samples[max(start, 0) : end]
+        if len(samples) == 0:
+            raise AudioError(f"{self.source or 'clip'}: holds no sample between {start_s:g} s and {end_s} s")
+        return AudioClip(samples, self.sample_rate_hz, self.source)
+
+
+@lru_cache(maxsize=16)
+def _resampler(source_hz: int, target_hz: int):
+    import torchaudio
+
+    return torchaudio.transforms.Resample(source_hz, target_hz)
+
+
+def probe(path: str | Path) -> AudioInfo:
+    """Read a file's header only.
+
+    Raises:
+        AudioError: missing, a directory, empty, not audio, 0 samples, absurd rate or channel count.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise AudioError(f"{path}: no such file; check the path")
+    if path.is_dir():
+        raise AudioError(f"{path}: is a folder, not an audio file; name a file in it")
+    if not path.is_file():
+        raise AudioError(f"{path}: is not a regular file; copy the audio into one")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes); copy or export it again")
+    try:
+        info = sf.info(str(path))
+    except (sf.LibsndfileError, RuntimeError) as error:
+        raise AudioError(
+            f"{path}: is not audio that can be read ({error}); use WAV, FLAC, OGG or MP3"
+        ) from error
+    if info.frames <= 0:
+        raise AudioError(f"{path}: holds 0 samples; give a recording with sound in it")
+    if info.channels > MAX_CHANNELS:
+        raise AudioError(f"{path}: has {info.channels} channels; at most {MAX_CHANNELS} are read")
+    if not MIN_RATE_HZ <= info.samplerate <= MAX_RATE_HZ:
+        raise AudioError(
+            f"{path}: sample rate is {info.samplerate} Hz; use audio between {MIN_RATE_HZ} and {MAX_RATE_HZ} Hz"
+        )
+    return AudioInfo(int(info.samplerate), int(info.channels), int(info.frames), str(info.format))
+
+
+def stream_blocks(path: str | Path, *, block_s: float) -> Iterator[AudioClip]:
+    """Consecutive mono blocks of a file, so that a recording of any length is read in bounded memory."""
+    path = Path(path)
+    info = probe(path)
+    size = max(1, int(round(block_s * info.sample_rate_hz)))
+    try:
+        with sf.SoundFile(path) as stream:
+            while True:
+                samples = stream.read(size, dtype="float32", always_2d=True)
+                if len(samples) == 0:
+                    return
+                yield AudioClip.from_array(samples, info.sample_rate_hz, path)
+    except sf.LibsndfileError as error:
+        raise AudioError(f"{path}: cannot be decoded ({error}); the file is damaged, export it again") from error
+
+
+def write_audio(path: str | Path, clip: AudioClip, provenance: Mapping[str, object] | None = None) -> None:
+    """Write 16-bit PCM (WAV or FLAC by suffix), atomically; ``provenance`` goes into the comment tag as JSON.
+
+    The same clip and provenance give the same bytes.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in ("wav", "flac"):
+        raise AudioError(f"{path}: can write .wav or .flac, not {path.suffix!r}")
+    pcm = np.clip(np.round(clip.samples.astype(np.float64) * 32767.0), -32768, 32767).astype(np.int16)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with sf.SoundFile(
+        temporary, "w", clip.sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()
+    ) as stream:
+        if provenance:
+            stream.comment = json.dumps(dict(provenance), sort_keys=True, ensure_ascii=True)
+        stream.write(pcm)
+    os.replace(temporary, path)
+
+
+def read_provenance(path: str | Path) -> dict[str, object]:
+    """The JSON object that :func:`write_audio` left in a file's comment tag; empty where there is none."""
+    try:
+        with sf.SoundFile(Path(path)) as stream:
+            comment = stream.comment
+    except (sf.LibsndfileError, RuntimeError, OSError):
+        return {}
+    try:
+        value = json.loads(comment)
+    except json.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,72 @@
+"""Configuration of the acoustic tokenizer: the paper's SoundStream and the lighter frame-rate variant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+__all__ = ["CodecConfig", "nano_codec", "paper_codec"]
+
+FRONT_ENDS = ("seanet", "spectral")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecConfig:
+    """Geometry of a SoundStream.
+
+    ``front_end``: ``seanet`` is the published encoder and decoder (SoundStream paper, section III-A); ``spectral``
+    swaps their sample-rate layers for a short-time Fourier transform and its inverse, and keeps the causal
+    residual units at frame rate, about ten times cheaper on a CPU. ``strides`` apply to ``seanet``; their product is
+    the hop in samples of either. ``channels`` is C of the paper for ``seanet``; ``encoder_channels`` and
+    ``decoder_channels`` are the widths at twice the frame rate and at the frame rate for ``spectral``.
+    """
+
+    front_end: str = "seanet"
+    sample_rate_hz: int = 16_000
+    strides: tuple[int, ...] = (2, 4, 5, 8)
+    channels: int = 32
+    dilations: tuple[int, ...] = (1, 3, 9)
+    latent_dim: int = 128
+    n_levels: int = 12
+    codebook_size: int = 1024
+    ema_decay: float = 0.99
+    dead_code_share: float = 0.125
+    commitment_weight: float = 0.25
+    quantizer_dropout: float = 0.5
+    window: int = 640
+    encoder_channels: tuple[int, int] = (192, 256)
+    decoder_channels: tuple[int, int] = (256, 384)
+    encoder_units: tuple[int, int] = (2, 3)
+    decoder_units: tuple[int, int] = (4, 3)
+
+    def __post_init__(self) -> None:
+        if self.front_end not in FRONT_ENDS:
+            raise ValueError(f"front_end is {self.front_end!r}; use one of {', '.join(FRONT_ENDS)}")
+        if self.n_levels < 1 or self.codebook_size < 2:
+            raise ValueError(f"{self.n_levels} levels of {self.codebook_size} codes; use at least 1 level of 2 codes")
+        if self.front_end == "spectral" and (self.hop % 2 or self.window % self.hop):
+            raise ValueError(f"window {self.window} must be a multiple of the even hop {self.hop}")
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame: the product of the strides."""
+        return prod(self.strides)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return self.sample_rate_hz / self.hop
+
+    @property
+    def bitrate_bps(self) -> float:
+        """Nominal bits per second: frames x levels x log2(codes)."""
+        return self.frame_rate_hz * self.n_levels * (self.codebook_size - 1).bit_length()
+
+
+def paper_codec() -> CodecConfig:
+    """AudioLM's speech codec: 16 kHz, strides 2-4-5-8, 12 levels of 1024 codes, 6 kbit/s (section III-B)."""
+    return CodecConfig()
+
+
+def nano_codec() -> CodecConfig:
+    """The shipped codec: the paper's token grid with the spectral front end, trainable on two CPU cores."""
+    return CodecConfig(front_end="spectral", latent_dim=64)

@@ -1,0 +1,73 @@
+"""SoundStream: sound to acoustic tokens and back (Zeghidour et al. 2021; AudioLM section III-B)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiolm.checkpoint import config_from_dict, load_part, load_weights
+from audiolm.codec.config import CodecConfig
+from audiolm.codec.quantizer import Quantized, ResidualQuantizer
+from audiolm.codec.seanet import SeanetDecoder, SeanetEncoder
+from audiolm.codec.spectral import SpectralDecoder, SpectralEncoder
+
+__all__ = ["SoundStream"]
+
+PART = "codec"
+
+
+class SoundStream(nn.Module):
+    """Encoder, residual quantiser, decoder.
+
+    ``encode`` turns a waveform ``[batch, time]`` into codes ``[batch, level, frame]``, int64 in
+    ``[0, codebook_size)``, one frame per ``config.hop`` samples (the last frame is filled up with silence);
+    ``decode`` turns codes of the first ``level`` levels, any number, into ``[batch, frame * hop]``.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        seanet = config.front_end == "seanet"
+        self.encoder = SeanetEncoder(config) if seanet else SpectralEncoder(config)
+        self.quantizer = ResidualQuantizer(config)
+        self.decoder = SeanetDecoder(config) if seanet else SpectralDecoder(config)
+        self.record: Mapping[str, object] = {}
+
+    def latents(self, samples: Tensor) -> Tensor:
+        """Latents ``[batch, latent, frame]`` of ``[batch, time]`` before quantisation."""
+        if samples.ndim != 2 or samples.shape[1] == 0:
+            raise ValueError(f"waveform has shape {tuple(samples.shape)}; give [batch, time] with at least one sample")
+        return self.encoder(F.pad(samples, (0, -samples.shape[1] % self.config.hop)))
+
+    def forward(self, samples: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Quantized | None]:
+        """Reconstruction ``[batch, time]`` and the quantised latents (None until the codebooks are initialised)."""
+        latents = self.latents(samples)
+        if not bool(self.quantizer.initialised):
+            return self.decoder(latents)[:, : samples.shape[1]], None
+        quantized = self.quantizer(latents, generator=generator)
+        return self.decoder(quantized.latents)[:, : samples.shape[1]], quantized
+
+    @torch.inference_mode()
+    def encode(self, samples: Tensor, n_levels: int | None = None) -> Tensor:
+        return self.quantizer.encode(self.latents(samples), n_levels)
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.decoder(self.quantizer.decode(codes))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SoundStream:
+        """The codec stored in a part folder, ready for inference.
+
+        Raises:
+            CheckpointError: not ours, truncated, changed, or of another shape.
+        """
+        config, state, record = load_part(Path(folder), PART)
+        codec = cls(config_from_dict(CodecConfig, config))
+        load_weights(codec, state, folder)
+        codec.record = record
+        return codec.eval()

@@ -1,0 +1,82 @@
+"""Lighter encoder and decoder: a short-time Fourier transform in place of the sample-rate layers.
+
+Both work at twice the frame rate next to the signal and at the frame rate next to the quantiser. Analysis frames
+end where their last sample ends, so latents are causal; the synthesis windows overlap, so a decoded sample needs
+``window - hop/2`` samples of later frames: a fixed look-ahead (30 ms in ``nano``). The paper's decoder has none.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiolm.codec.config import CodecConfig
+from audiolm.codec.conv import CausalConv1d, CausalConvTranspose1d, as_channels_first, residual_units
+
+__all__ = ["SpectralDecoder", "SpectralEncoder"]
+
+COMPRESSION = 0.3
+"""Exponent of the magnitude compression of analysis frames; phase is kept."""
+
+MAX_LOG_MAGNITUDE = 6.0
+"""Ceiling of the predicted log magnitude: keeps an untrained decoder finite."""
+
+
+class SpectralEncoder(nn.Module):
+    """``[batch, time]`` to latents ``[batch, latent, frame]``."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.window_size, self.step = config.window, config.hop // 2
+        self.register_buffer("window", torch.hann_window(config.window), persistent=False)
+        fine, coarse = config.encoder_channels
+        self.first = CausalConv1d(config.window + 2, fine, 1)
+        self.fine = residual_units(fine, config.encoder_units[0], kernel=3, dilations=config.dilations)
+        self.down = CausalConv1d(fine, coarse, 4, stride=2)
+        self.coarse = residual_units(coarse, config.encoder_units[1], kernel=3, dilations=config.dilations)
+        self.last = CausalConv1d(coarse, config.latent_dim, 3)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        padded = F.pad(as_channels_first(samples).squeeze(1), (self.window_size - self.step, 0))
+        spectrum = torch.stft(
+            padded, self.window_size, self.step, window=self.window, center=False, return_complex=True
+        )  # [batch, bin, 2 * frame]
+        magnitude = spectrum.abs().clamp_min(1e-5)
+        compressed = torch.view_as_real(spectrum) * magnitude.pow(COMPRESSION - 1.0).unsqueeze(-1)
+        features = compressed.permute(0, 3, 1, 2).flatten(1, 2)  # [batch, 2 * bin, 2 * frame]
+        return self.last(F.elu(self.coarse(self.down(F.elu(self.fine(self.first(features)))))))
+
+
+class SpectralDecoder(nn.Module):
+    """Latents ``[batch, latent, frame]`` to ``[batch, frame * hop]`` through an inverse transform with overlap-add."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.window_size, self.step = config.window, config.hop // 2
+        self.register_buffer("window", torch.hann_window(config.window), persistent=False)
+        fine, coarse = config.decoder_channels
+        self.first = CausalConv1d(config.latent_dim, coarse, 7)
+        self.coarse = residual_units(coarse, config.decoder_units[1], kernel=3, dilations=config.dilations)
+        self.up = CausalConvTranspose1d(coarse, fine, 2)
+        self.fine = residual_units(fine, config.decoder_units[0], kernel=3, dilations=config.dilations)
+        self.head = CausalConv1d(fine, config.window + 2, 1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.coarse(self.first(latents))
+        x = self.head(F.elu(self.fine(self.up(F.elu(x)))))  # [batch, 2 * bin, 2 * frame]
+        log_magnitude, phase = x.chunk(2, dim=1)
+        spectrum = torch.polar(log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), phase)
+        return self._overlap_add(torch.fft.irfft(spectrum, n=self.window_size, dim=1))
+
+    def _overlap_add(self, frames: Tensor) -> Tensor:
+        """Windowed frames ``[batch, window, 2 * frame]`` to samples, normalised by the summed squared window."""
+        count = frames.shape[-1]
+        length = self.window_size + (count - 1) * self.step
+        squared = self.window.square()
+        weights = squared[:, None].expand(-1, count).unsqueeze(0)
+        fold = {"output_size": (1, length), "kernel_size": (1, self.window_size), "stride": (1, self.step)}
+        total = F.fold(frames * self.window[:, None], **fold)[:, 0, 0]
+        norm = F.fold(weights, **fold)[:, 0, 0]
+        start = self.window_size - self.step
+        return total[:, start:] / norm[:, start:].clamp_min(1e-3)
