@@ -20,7 +20,7 @@ F0_LOW_HZ, F0_HIGH_HZ = 65.0, 400.0
 
 
 def griffin_lim(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Back from an 80-band mel spectrogram by Griffin-Lim phase reconstruction (16 to 48 iterations)."""
+    """Back from an 80-band mel spectrogram by Griffin-Lim phase reconstruction (10 to 32 iterations)."""
     import torch
     import torchaudio
 
@@ -35,7 +35,7 @@ def griffin_lim(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     angle = torch.from_numpy(rng.uniform(-np.pi, np.pi, tuple(magnitude.shape)).astype(np.float32))
     estimate = torch.polar(magnitude, angle)
     previous = torch.zeros_like(estimate)
-    for _ in range(int(rng.integers(16, 49))):
+    for _ in range(int(rng.integers(10, 33))):
         rebuilt = torch.istft(estimate, 1024, hop, 800, window, length=signal.numel())
         current = torch.stft(rebuilt, 1024, hop, 800, window, return_complex=True)
         step = current - 0.497 * previous  # Perraudin et al. (2013), momentum 0.99

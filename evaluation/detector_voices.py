@@ -43,7 +43,7 @@ VOICES: tuple[Voice, ...] = (
     *_espeak(("en-029+f4", "en-gb-x-gbcwmd+m7", "en-us+f5"), "test"),
     Voice(program="festival", name="kal_diphone", split="test"),
 )
-"""flite's ``kal`` is left out: its 8 kHz would be a cue. festival is heard in tests only: a program never trained on."""
+"""flite's ``kal`` is left out: its 8 kHz would be a cue. festival is in tests only: never trained on."""
 
 
 def installed_voices() -> list[Voice]:

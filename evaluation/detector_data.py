@@ -1,0 +1,236 @@
+"""The labelled speech a detector is trained and tested on: recordings, channels, vocoders, voices, generations.
+
+Both classes meet the same chain: read, resampled to 16 kHz, trimmed to speech, cut to at most 5 s at a random
+place, kept as 16 bit. Splits are by speaker (by voice for text-to-speech): ``test`` is the manifest's test split and
+is used for nothing but final numbers; ``held`` is its dev split and an eighth of the training speakers.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from audiolm.audio import AudioClip, AudioError
+from detectors.channels import through_channel
+from detectors.labelled import BONA_FIDE, LabelledClip, load_clips, save_clips
+from detectors.preparation import active_frames, speech_span
+from evaluation.detector_synthesis import VOCODERS
+from evaluation.detector_voices import Voice, installed_voices, speak
+from evaluation.frames import read_generations
+from evaluation.manifest import read_utterances
+from evaluation.records import Utterance
+
+__all__ = ["DataSizes", "build_clips", "generated_clips", "noise_recordings"]
+
+logger = logging.getLogger(__name__)
+RATE_HZ = 16_000
+LONGEST_S, SHORTEST_S = 5.0, 1.2
+HELD_SHARE = 1 / 8
+GENERATED_ROLES = {"codec": BONA_FIDE, "acoustic": "own_acoustic", "continuation": "own_continuation"}
+OWN_CODEC = "own_codec"
+TEXTS = {"train": "librispeech_train-clean-100", "held": "librispeech_dev-clean", "test": "librispeech_test-other"}
+TEST_CHANNELS = ("mp3", "telephone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSizes:
+    """Clips per vocoder and per text-to-speech program, by split."""
+
+    per_vocoder: dict[str, int]
+    per_program: dict[str, int]
+
+    @classmethod
+    def usual(cls, share: float = 1.0) -> DataSizes:
+        """What the shipped detector is trained with, or a ``share`` of it."""
+        per_vocoder, per_program = {"train": 160, "held": 40, "test": 50}, {"train": 120, "held": 36, "test": 40}
+        return cls(
+            per_vocoder={split: round(share * count) for split, count in per_vocoder.items()},
+            per_program={split: round(share * count) for split, count in per_program.items()},
+        )
+
+
+def build_clips(
+    corpus: Path, cache: Path, sizes: DataSizes, seed: int, generations: Sequence[Path] = ()
+) -> list[LabelledClip]:
+    """All clips of all splits. Parts that take long are kept under ``cache`` and read back on the next call.
+
+    ``corpus``: folder with ``manifest.csv`` and ``text/``; ``generations``: run folders with our own model's output.
+    """
+    utterances = _usable(read_utterances(corpus / "manifest.csv"))
+    recorded = _cached(cache / f"recorded-{seed}.safetensors", lambda: list(_recorded(utterances, seed)))
+    name = f"{seed}-" + "-".join(str(count) for count in sizes.per_vocoder.values())
+    vocoded = _cached(
+        cache / f"vocoded-{name}.safetensors", lambda: list(_vocoded(recorded, sizes.per_vocoder, seed))
+    )
+    name = f"{seed}-" + "-".join(str(count) for count in sizes.per_program.values())
+    spoken = _cached(
+        cache / f"spoken-{name}.safetensors", lambda: list(_spoken(corpus / "text", sizes.per_program, seed))
+    )
+    splits = {clip.utterance_id: clip.split for clip in recorded}
+    own = [clip for folder in generations for clip in generated_clips(folder, splits, seed)]
+    clips = [*recorded, *vocoded, *spoken, *own]
+    key = hashlib.sha256("".join(clip.utterance_id + clip.generator for clip in clips).encode()).hexdigest()[:12]
+    return clips + _cached(cache / f"channels-{seed}-{key}.safetensors", lambda: list(_channelled(clips, seed)))
+
+
+def _cached(path: Path, make: Callable[[], list[LabelledClip]]) -> list[LabelledClip]:
+    if not path.exists():
+        logger.info("making %s", path.name)
+        save_clips(path, make())
+    clips = load_clips(path)
+    logger.info("%s: %d clips", path.name, len(clips))
+    return clips
+
+
+def _digest_share(text: str) -> float:
+    """A fixed pseudo-random number in [0, 1) for a name."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2.0**64
+
+
+def _rng(seed: int, *names: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *hashlib.sha256("/".join(names).encode()).digest()[:8]])
+
+
+def split_of(utterance: Utterance) -> str:
+    """``train``, ``held`` or ``test``, or "" for speech that is not to be used (audit-only splits)."""
+    if utterance.split == "train":
+        anonymous = not utterance.speaker_id
+        return "train" if anonymous or _digest_share(utterance.speaker_id) >= HELD_SHARE else "held"
+    return {"dev": "held", "test": "test"}.get(utterance.split, "")
+
+
+def _usable(utterances: Iterable[Utterance]) -> list[Utterance]:
+    return [
+        utterance
+        for utterance in utterances
+        if not utterance.problem and split_of(utterance) and (utterance.duration_s or 0.0) >= SHORTEST_S
+    ]
+
+
+def _trimmed(clip: AudioClip, rng: np.random.Generator) -> np.ndarray | None:
+    """Up to 5 s of speech at 16 kHz from a random place; None where there is too little."""
+    samples = clip.at_rate(RATE_HZ).samples
+    first, past = speech_span(active_frames(samples))
+    samples, longest = samples[first:past], int(LONGEST_S * RATE_HZ)
+    if samples.size < SHORTEST_S * RATE_HZ:
+        return None
+    start = int(rng.integers(max(1, samples.size - longest + 1)))
+    return samples[start : start + longest].copy()  # not a view, which would keep the whole recording in memory
+
+
+def _recorded(utterances: Sequence[Utterance], seed: int) -> Iterable[LabelledClip]:
+    for utterance in utterances:
+        samples = _trimmed(AudioClip.from_file(utterance.audio_path), _rng(seed, "crop", utterance.utterance_id))
+        if samples is not None:
+            yield LabelledClip(
+                samples=samples,
+                generator=BONA_FIDE,
+                speaker_id=utterance.speaker_id or f"unknown-{utterance.utterance_id.split('-')[1]}",
+                utterance_id=utterance.utterance_id,
+                split=split_of(utterance),
+            )
+
+
+def _vocoded(recorded: Sequence[LabelledClip], counts: dict[str, int], seed: int) -> Iterable[LabelledClip]:
+    for split, count in counts.items():
+        sources = [clip for clip in recorded if clip.split == split]
+        for name, vocoder in VOCODERS.items():
+            order = _rng(seed, "vocoded", split, name).permutation(len(sources))[:count]
+            for clip in (sources[index] for index in order):
+                samples = vocoder(clip.samples, _rng(seed, name, clip.utterance_id))
+                yield replace(clip, samples=samples, generator=name)
+
+
+def _spoken(texts: Path, counts: dict[str, int], seed: int) -> Iterable[LabelledClip]:
+    voices = installed_voices()
+    for split, count in counts.items():
+        path = texts / f"{TEXTS[split]}.tsv.gz"
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            sentences = [line.rstrip("\n").split("\t")[:2] for line in stream]
+        sentences = [row for row in sentences if len(row) == 2 and 5 <= len(row[1].split()) <= 20]
+        by_program: dict[str, list[Voice]] = {}
+        for voice in voices:
+            if voice.split == split:
+                by_program.setdefault(voice.program, []).append(voice)
+        for program, members in by_program.items():
+            order = _rng(seed, "spoken", split, program).permutation(len(sentences))[:count]
+            for position, (sentence_id, text) in enumerate(sentences[index] for index in order):
+                yield from _one_sentence(members[position % len(members)], sentence_id, text, split, seed)
+
+
+def _one_sentence(voice: Voice, sentence_id: str, text: str, split: str, seed: int) -> Iterable[LabelledClip]:
+    try:
+        clip = speak(voice, text)
+    except ValueError as error:
+        logger.warning("left out: %s", error)
+        return
+    samples = _trimmed(clip, _rng(seed, voice.program, voice.name, sentence_id))
+    if samples is not None:
+        yield LabelledClip(
+            samples=samples,
+            generator=voice.program,
+            speaker_id=f"{voice.program}-{voice.name}",
+            utterance_id=f"text-{sentence_id}",
+            split=split,
+        )
+
+
+def generated_clips(folder: Path, splits: dict[str, str], seed: int) -> Iterable[LabelledClip]:
+    """Our own model's clips from a run folder: ``codec`` is bona fide, ``acoustic`` and ``continuation`` synthetic.
+
+    ``splits``: split by utterance id; only items made from those human recordings are taken, so a clip has the split
+    of the speaker it was made from.
+    """
+    for record in read_generations(folder / "generations.parquet"):
+        generator = GENERATED_ROLES.get(record.role)
+        split = splits.get(record.utterance_id, "")
+        if generator is None or not split or record.status != "ok" or record.origin != "human":
+            continue
+        try:
+            clip = AudioClip.from_file(folder / record.audio_path)
+        except AudioError as error:
+            logger.warning("left out: %s", error)
+            continue
+        samples = _trimmed(clip, _rng(seed, record.role, str(record.seed), record.utterance_id))
+        if samples is not None:
+            yield LabelledClip(
+                samples=samples,
+                generator=generator,
+                speaker_id=record.speaker_id,
+                utterance_id=record.utterance_id,
+                split=split,
+                condition=OWN_CODEC if generator == BONA_FIDE else "raw",
+            )
+
+
+def _channelled(clips: Sequence[LabelledClip], seed: int) -> Iterable[LabelledClip]:
+    """A second copy of every third training clip and, for the other splits, of every clip, through channels.
+
+    The draw does not look at the class. Held and test clips go through each of ``TEST_CHANNELS``.
+    """
+    drawn = ("mp3", "vorbis", "opus", "mu_law", "telephone", "low_pass")
+    for clip in clips:
+        if clip.condition != "raw":
+            continue
+        name = f"{clip.generator}/{clip.speaker_id}/{clip.utterance_id}"
+        if clip.split == "train":
+            share = _digest_share(f"{seed}/{name}")
+            channels: tuple[str, ...] = (drawn[int(share * 3 * len(drawn))],) if share < 1 / 3 else ()
+        else:
+            channels = TEST_CHANNELS
+        for channel in channels:
+            yield replace(
+                clip, samples=through_channel(clip.samples, channel, _rng(seed, channel, name)), condition=channel
+            )
+
+
+def noise_recordings(corpus: Path) -> list[np.ndarray]:
+    """Background recordings of the corpus to mix into training windows, float32 at 16 kHz."""
+    rows = read_utterances(corpus / "manifest.csv", kind="noise")
+    return [AudioClip.from_file(row.audio_path).at_rate(RATE_HZ).samples for row in rows if not row.problem]
