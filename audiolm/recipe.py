@@ -1,0 +1,122 @@
+"""How the shipped ``nano`` is made: its parts in order, each read from the folder that the part before it wrote."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiolm.checkpoint import part_digest
+from audiolm.codec import nano_codec
+from audiolm.dataset import Recording, read_recordings
+from audiolm.optimisation import OptimiserConfig
+from audiolm.semantic.tokenizer import W2vBertTokenizer
+from audiolm.stages import nano_stage
+from audiolm.token_cache import tokenised
+from audiolm.train_codec import CodecTask, CodecTrainingConfig
+from audiolm.train_semantic import W2vBertTask, W2vBertTraining, fit_kmeans
+from audiolm.train_stages import StageTask, StageTraining
+from audiolm.training import LoopConfig, TrainingTask, train
+
+__all__ = ["PARTS", "Recipe", "train_part"]
+
+PARTS = ("codec", "w2v-bert", "semantic", "stage-semantic", "stage-coarse", "stage-fine", "model")
+MODEL_PARTS = ("codec", "semantic", "stage_semantic", "stage_coarse", "stage_fine")
+SAMPLE_RATE_HZ = 16_000
+STEPS = {"codec": 20_000, "w2v-bert": 4_000, "stage-semantic": 4_000, "stage-coarse": 8_000, "stage-fine": 8_000}
+N_SEMANTIC = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One training run: where the data is, where the parts go, how long each may take."""
+
+    data: Path
+    out: Path
+    steps: int | None = None
+    minutes: float | None = None
+    resume: bool = False
+    seed: int = 0
+    max_seconds_per_speaker: float | None = 300.0
+
+    def recordings(self, split: str) -> list[Recording]:
+        cap = self.max_seconds_per_speaker if split == "train" else None
+        return read_recordings(self.data, split=split, sample_rate_hz=SAMPLE_RATE_HZ, max_seconds_per_speaker=cap)
+
+    def export(self, part: str) -> Path:
+        """Where the finished part lies."""
+        return self.out / part / "export"
+
+    def total_steps(self, part: str) -> int:
+        return self.steps or STEPS[part]
+
+
+def train_part(part: str, recipe: Recipe) -> dict[str, Any]:
+    """Make one part; returns its training record.
+
+    Raises:
+        ValueError: unknown part, a part it rests on is missing, or its folder is in use without ``resume``.
+    """
+    if part == "semantic":
+        return _fit_semantic(recipe)
+    if part == "model":
+        return _assemble(recipe)
+    makers = {"codec": _codec, "w2v-bert": _w2v_bert, **{f"stage-{kind}": _stage for kind in KINDS}}
+    if part not in makers:
+        raise ValueError(f"there is no part {part!r}; use one of {', '.join(PARTS)}")
+    task = makers[part](part, recipe)
+    loop = LoopConfig(steps=recipe.total_steps(part), minutes=recipe.minutes)
+    return train(task, recipe.out / part, loop, resume=recipe.resume)
+
+
+KINDS = ("semantic", "coarse", "fine")
+
+
+def _codec(part: str, recipe: Recipe) -> TrainingTask:
+    config = CodecTrainingConfig(steps=recipe.total_steps(part), seed=recipe.seed)
+    return CodecTask(nano_codec(), config, recipe.recordings("train"), recipe.recordings("dev"))
+
+
+def _w2v_bert(part: str, recipe: Recipe) -> TrainingTask:
+    optimiser = OptimiserConfig(steps=recipe.total_steps(part), learning_rate=1.5e-3, weight_decay=0.02)
+    training = W2vBertTraining(optimiser=optimiser, seed=recipe.seed)
+    waves = {split: [item.samples for item in recipe.recordings(split)] for split in ("train", "dev")}
+    return W2vBertTask(waves["train"], waves["dev"], training=training)
+
+
+def _stage(part: str, recipe: Recipe) -> TrainingTask:
+    kind = part.removeprefix("stage-")
+    codec, semantic = recipe.export("codec"), recipe.export("semantic")
+    n_semantic = W2vBertTokenizer.load(semantic).n_tokens
+    rows = {
+        split: tokenised(recipe.recordings(split), codec, semantic, recipe.out / "tokens") for split in ("train", "dev")
+    }
+    training = StageTraining(optimiser=OptimiserConfig(steps=recipe.total_steps(part)), seed=recipe.seed)
+    return StageTask(rows["train"], rows["dev"], nano_stage(kind, n_semantic=n_semantic), training)
+
+
+def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
+    speech = [item.samples for item in recipe.recordings("train")]
+    record = {"recordings": len(speech)}
+    fit_kmeans(
+        recipe.export("w2v-bert"),
+        speech,
+        recipe.export("semantic"),
+        n_clusters=N_SEMANTIC,
+        seed=recipe.seed,
+        record=record,
+    )
+    return record
+
+
+def _assemble(recipe: Recipe) -> dict[str, Any]:
+    digests = {}
+    for name in MODEL_PARTS:
+        source = recipe.export(name.replace("_", "-"))
+        digests[name] = part_digest(source, name)
+        target = recipe.out / "model" / name
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(source, target)
+    return {"digests": digests}
