@@ -20,6 +20,7 @@ from evaluation.frames import SUMMARY_SCHEMA, read_generations, read_scores, wri
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.summary_rows import summary_row
+from evaluation.table_queries import blocks, numbers, rows_where
 
 __all__ = ["PAIRED_PREFIX", "summarise", "summary_frame"]
 
@@ -63,8 +64,8 @@ def summary_frame(
         by_scorer.setdefault(entry["scorer"], []).append(entry)
     rows: list[dict[str, object]] = []
     for group_by, group, items, speakers in _slices(records):
-        part = scores if items is None else scores[scores["utterance_id"].isin(items)]
-        for (system, role, scorer), block in part.groupby(["system", "role", "scorer"], sort=True):
+        part = scores if items is None else rows_where(scores, utterance_id=items)
+        for (system, role, scorer), block in blocks(part, ["system", "role", "scorer"]):
             for entry in by_scorer.get(scorer, ()):
                 if entry["aggregate"] == "none":
                     continue
@@ -91,24 +92,22 @@ def _measure_row(
     resampler: Resampler,
 ) -> dict[str, object]:
     if entry["aggregate"] == "ratio_of_sums":
-        above = block[block["measure"] == entry["numerator"]]
-        below = block[(block["measure"] == entry["denominator"]) & (block["status"] == "ok")]
-        values = above[above["status"] == "ok"].merge(
-            below[["item_id", "value"]], on="item_id", suffixes=("", "_below"), validate="one_to_one"
+        above = rows_where(block, measure=entry["numerator"])
+        below = rows_where(block, measure=entry["denominator"], status="ok").filter(items=["item_id", "value"])
+        values = rows_where(above, status="ok").merge(
+            below, on="item_id", suffixes=("", "_below"), validate="one_to_one"
         )
-        denominators = values["value_below"].to_numpy(dtype=float)
+        denominators = numbers(values, "value_below")
     else:
-        above = block[block["measure"] == entry["measure"]]
-        values = above[above["status"] == "ok"]
+        above = rows_where(block, measure=entry["measure"])
+        values = rows_where(above, status="ok")
         denominators = np.ones(len(values))
     position = {speaker: index for index, speaker in enumerate(speakers)}
     index = np.array([position[speaker] for speaker in values["speaker_id"]], dtype=np.int64)
-    numerator_sums = np.bincount(index, weights=values["value"].to_numpy(dtype=float), minlength=len(speakers))
+    numerator_sums = np.bincount(index, weights=numbers(values), minlength=len(speakers))
     denominator_sums = np.bincount(index, weights=denominators, minlength=len(speakers))
     if len(values):
-        interval = resampler.ratio(
-            speakers, numerator_sums, denominator_sums, (entry.get("low"), entry.get("high"))
-        )
+        interval = resampler.ratio(speakers, numerator_sums, denominator_sums, (entry.get("low"), entry.get("high")))
     else:
         interval = Interval(math.nan, math.nan, math.nan, "no value")
     return summary_row(
@@ -118,8 +117,8 @@ def _measure_row(
         confidence=resampler.confidence,
         n_items=len(values),
         n_speakers=int(np.count_nonzero(np.bincount(index, minlength=len(speakers)))),
-        n_skipped=int((above["status"] == "skipped").sum()),
-        n_failed=int((above["status"] == "failed").sum()),
+        n_skipped=len(rows_where(above, status="skipped")),
+        n_failed=len(rows_where(above, status="failed")),
     )
 
 
@@ -131,10 +130,10 @@ def _paired_differences(
     for entry in measures:
         if entry["aggregate"] != "mean" or "prompt" not in entry.get("protocol", {}).get("needs", ()):
             continue
-        rows = scores[(scores["scorer"] == entry["scorer"]) & (scores["measure"] == entry["measure"])]
-        own = rows[rows["role"] == "continuation"]
-        floor = rows[(rows["role"] == "shuffled") & (rows["status"] == "ok")]
-        joined = own.merge(floor[["utterance_id", "system", "value"]], on=["utterance_id", "system"], suffixes=("", "_f"))
+        rows = rows_where(scores, scorer=entry["scorer"], measure=entry["measure"])
+        own = rows_where(rows, role="continuation")
+        floor = rows_where(rows, role="shuffled", status="ok").filter(items=["utterance_id", "system", "value"])
+        joined = own.merge(floor, on=["utterance_id", "system"], suffixes=("", "_f"))
         if not len(joined):
             continue
         joined["value"] = joined["value"] - joined["value_f"]

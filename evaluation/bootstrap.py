@@ -44,7 +44,7 @@ class Resampler:
     _plans: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
 
     def plan(self, speakers: Sequence[str]) -> np.ndarray:
-        """How often each of the (sorted) speakers is drawn, float64 ``[replicate, speaker]``; rows sum to their number."""
+        """How often each speaker is drawn, float64 ``[replicate, speaker]``; a row sums to the number of speakers."""
         key = tuple(speakers)
         if key not in self._plans:
             text = "\0".join((str(self.seed), *key))
@@ -107,9 +107,8 @@ class Resampler:
             return Interval(estimate, math.nan, math.nan, "no interval: too few replicates hold a value")
         tail = (1.0 - self.confidence) / 2.0
         low, high = np.quantile(usable, [tail, 1.0 - tail])
-        stretch = (
-            float(stats.t.ppf(1.0 - tail, n_speakers - 1) / stats.norm.ppf(1.0 - tail))
-            * math.sqrt(n_speakers / (n_speakers - 1))
+        stretch = float(stats.t.ppf(1.0 - tail, n_speakers - 1) / stats.norm.ppf(1.0 - tail)) * math.sqrt(
+            n_speakers / (n_speakers - 1)
         )
         low = estimate - stretch * max(estimate - float(low), 0.0)
         high = estimate + stretch * max(float(high) - estimate, 0.0)

@@ -48,7 +48,7 @@ class RunConfig:
             raise ValueError(f"limit is {self.limit}; keep at least 1 utterance")
 
     def as_dict(self) -> dict[str, object]:
-        return asdict(self) | {"scorers": list(self.scorers)}
+        return {**asdict(self), "scorers": list(self.scorers)}
 
 
 def canonical_json(value: object) -> str:

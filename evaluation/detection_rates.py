@@ -20,6 +20,7 @@ from evaluation.bootstrap import Interval, Resampler
 from evaluation.detector_scorer import DETECTOR_PREFIX
 from evaluation.records import GenerationRecord
 from evaluation.summary_rows import summary_row
+from evaluation.table_queries import blocks, numbers, rows_where
 
 __all__ = ["DetectionSummary", "HeldOut", "detection_summary"]
 
@@ -61,29 +62,30 @@ def detection_summary(
     """EER and Cllr per detector, system, synthetic role and bona fide source."""
     found = DetectionSummary()
     human = {record.item_id for record in records if record.origin == "human"}
-    llr = scores[scores["scorer"].str.startswith(DETECTOR_PREFIX) & (scores["measure"] == "llr")]
-    for scorer, rows in llr.groupby("scorer", sort=True):
-        name = str(scorer).removeprefix(DETECTOR_PREFIX)
-        sources = _human_sources(rows[rows["item_id"].isin(human)]) or _held_out_sources(name, held_out)
-        for (system, role), block in rows.groupby(["system", "role"], sort=True):
-            synthetic = _scored(block, str(role), "")
+    for (scorer,), rows in blocks(rows_where(scores, measure="llr"), ["scorer"]):
+        if not scorer.startswith(DETECTOR_PREFIX):
+            continue
+        name = scorer.removeprefix(DETECTOR_PREFIX)
+        sources = _human_sources(rows_where(rows, item_id=human)) or _held_out_sources(name, held_out)
+        for (system, role), block in blocks(rows, ["system", "role"]):
+            synthetic = _scored(block, role, "")
             if role not in SYNTHETIC_ROLES or len(synthetic.llr) < MIN_CLIPS:
                 continue
             for place, bona_fide in enumerate(sources):
                 suffix = "" if place == 0 else f"_{bona_fide.name}"
-                key = {"system": str(system), "role": str(role), "group_by": "all", "group": "", "scorer": str(scorer)}
+                key = {"system": system, "role": role, "group_by": "all", "group": "", "scorer": scorer}
                 _add_pair(found, key, name, suffix, bona_fide, synthetic, block, resampler)
     return found
 
 
 def _scored(block: pd.DataFrame, name: str, source: str) -> _Class:
-    ok = block[block["status"] == "ok"]
-    return _Class(name, ok["value"].to_numpy(dtype=float), tuple(ok["speaker_id"]), source)
+    ok = rows_where(block, status="ok")
+    return _Class(name, numbers(ok), tuple(ok["speaker_id"]), source)
 
 
 def _human_sources(rows: pd.DataFrame) -> list[_Class]:
     words = {"codec": "human recordings of this run through the codec", "reference": "human recordings of this run"}
-    classes = [_scored(rows[rows["role"] == role], role, words[role]) for role in HUMAN_ROLES]
+    classes = [_scored(rows_where(rows, role=role), role, words[role]) for role in HUMAN_ROLES]
     return [one for one in classes if len(one.llr) >= MIN_CLIPS]
 
 
@@ -136,8 +138,8 @@ def _add_pair(
                 confidence=resampler.confidence,
                 n_items=len(synthetic.llr),
                 n_speakers=len(set(synthetic.speakers)),
-                n_skipped=int((block["status"] == "skipped").sum()),
-                n_failed=int((block["status"] == "failed").sum()),
+                n_skipped=len(rows_where(block, status="skipped")),
+                n_failed=len(rows_where(block, status="failed")),
             )
         )
         entry = _measure_entry(key["scorer"], detector, measure, bona_fide)

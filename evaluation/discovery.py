@@ -7,16 +7,18 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import cast
+from typing import Any, TypeVar
 
 from evaluation.metrics import Metric
 from evaluation.protocols import GeneratorEntry
+
+T = TypeVar("T")
 
 __all__ = ["discover", "discover_generators", "discover_metrics", "pick"]
 
 
 def discover(package: ModuleType, constant: str) -> dict[str, object]:
-    """``constant`` of every module in ``package``, keyed by module name; ``_helpers`` and sub-packages are not plug-ins.
+    """``constant`` of every module in ``package`` by module name; ``_helpers`` and sub-packages are no plug-ins.
 
     Raises:
         ValueError: a module without the constant.
@@ -36,22 +38,20 @@ def discover_metrics() -> dict[str, Metric]:
     """Every scorer in ``evaluation/metrics`` by the name in its spec."""
     import evaluation.metrics
 
-    return _by_name((metric.spec.name, metric) for metric in _all(evaluation.metrics, "METRIC", Metric))
+    metrics: Any = discover(evaluation.metrics, "METRIC").values()
+    return _by_name((metric.spec.name, metric) for metric in metrics)
 
 
 def discover_generators() -> dict[str, GeneratorEntry]:
     """Every system in ``evaluation/generators`` by its name."""
     import evaluation.generators
 
-    return _by_name((entry.name, entry) for entry in _all(evaluation.generators, "GENERATOR", GeneratorEntry))
+    entries: Any = discover(evaluation.generators, "GENERATOR").values()
+    return _by_name((entry.name, entry) for entry in entries)
 
 
-def _all(package, constant: str, kind: type) -> list:
-    return [cast(kind, plugin) for plugin in discover(package, constant).values()]
-
-
-def _by_name(named: Iterable[tuple[str, object]]) -> dict:
-    table: dict[str, object] = {}
+def _by_name(named: Iterable[tuple[str, T]]) -> dict[str, T]:
+    table: dict[str, T] = {}
     for name, plugin in named:
         if name in table:
             raise ValueError(f"two plug-ins are called {name!r}; rename one of them")
@@ -59,7 +59,7 @@ def _by_name(named: Iterable[tuple[str, object]]) -> dict:
     return table
 
 
-def pick(table: Mapping[str, object], name: str, what: str):
+def pick(table: Mapping[str, T], name: str, what: str) -> T:
     """``table[name]``, or a ValueError that names the nearest known name."""
     if name in table:
         return table[name]

@@ -186,7 +186,9 @@ def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
         if field.name not in table.column_names:
             raise ValueError(f"{path}: column {field.name!r} is missing; make the table again")
         if table.schema.field(field.name).type != field.type:
-            raise ValueError(f"{path}: column {field.name!r} is {table.schema.field(field.name).type}, not {field.type}")
+            raise ValueError(
+                f"{path}: column {field.name!r} is {table.schema.field(field.name).type}, not {field.type}"
+            )
     return table.to_pandas()
 
 

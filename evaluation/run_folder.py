@@ -58,16 +58,17 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def prepare(self, *, resume: bool) -> None:
-        """Make the folder; refuse one with something in it unless it is a run and ``resume`` is asked for.
+    def refuse_taken(self, *, resume: bool) -> None:
+        """Refuse a folder with something in it, unless it is a run and ``resume`` is asked for.
 
         Raises:
-            ValueError: the path is a file, cannot be made, or holds something already.
+            ValueError: the path is a file, cannot be read, or holds something already.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path}: is a file; name a folder for the run")
+        if not self.path.exists():
+            return
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             inside = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(LOCK_NAME)]
         except OSError as error:
             raise ValueError(f"{self.path}: cannot be used as a run folder ({error.strerror}); name another") from error

@@ -52,9 +52,7 @@ def precondition(spec: MetricSpec, record: GenerationRecord, reference: Generati
     return ""
 
 
-def content_key(
-    spec: MetricSpec, version: str, record: GenerationRecord, reference: GenerationRecord | None
-) -> str:
+def content_key(spec: MetricSpec, version: str, record: GenerationRecord, reference: GenerationRecord | None) -> str:
     """Digest of everything that decides an item's values; two items with one key have equal values."""
     parts: dict[str, object] = {
         "scorer": spec.name,

@@ -36,7 +36,7 @@ class Cell:
 
 
 class ScoreStore:
-    """Parts in a folder, one per shard, each written whole or not at all. Failures are kept out: they are tried again."""
+    """Parts in a folder, one per shard, each written whole or not at all; failures are left out and tried again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

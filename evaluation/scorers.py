@@ -1,4 +1,4 @@
-"""Which scorers a run uses: those asked for, or every one that is ready here; with what makes their values comparable."""
+"""Which scorers a run uses: those asked for, or every one that is ready here; and the version of each."""
 
 from __future__ import annotations
 

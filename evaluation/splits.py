@@ -27,7 +27,9 @@ def speaker_disjoint_split(
         raise ValueError(f"shares are {dict(shares)}; give positive shares that sum to 1")
     by_speaker = _by_speaker(utterances)
     if len(by_speaker) < len(shares):
-        raise ValueError(f"{len(by_speaker)} speakers cannot fill {len(shares)} speaker-disjoint parts; use fewer parts")
+        raise ValueError(
+            f"{len(by_speaker)} speakers cannot fill {len(shares)} speaker-disjoint parts; use fewer parts"
+        )
     speakers = sorted(by_speaker)
     order = np.random.default_rng(seed).permutation(len(speakers))
     counts = dict.fromkeys(shares, 0)

@@ -33,7 +33,7 @@ def read_rows(path: Path) -> list[RawRow]:
     suffix = path.suffix.lower()
     if suffix not in MANIFEST_SUFFIXES:
         raise ValueError(
-            f"{path}: {suffix or 'a file without suffix'} is no manifest; use {', '.join(MANIFEST_SUFFIXES)} or a folder"
+            f"{path}: {suffix or 'no suffix'} is no manifest; use {', '.join(MANIFEST_SUFFIXES)} or a folder"
         )
     if not path.is_file():
         raise ValueError(f"{path}: no such file; check the path of the manifest")

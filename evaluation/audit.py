@@ -1,0 +1,243 @@
+"""The main job: generate, score, summarise, report. Each step leaves a table, and each can be run again alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import detectors
+from evaluation.aggregation import summarise
+from evaluation.config import RunConfig, digest_of
+from evaluation.detection_rates import HeldOut
+from evaluation.discovery import discover_generators, pick
+from evaluation.frames import read_generations
+from evaluation.generation import generate_items
+from evaluation.progress import Progress, silent
+from evaluation.prompts_source import utterances_of
+from evaluation.protocols import Generator
+from evaluation.provenance import count_by_status, describe_machine, describe_prompts, package_versions, utc_now
+from evaluation.records import GenerationRecord, Utterance
+from evaluation.run_folder import RUN_SCHEMA_VERSION, RunFolder
+from evaluation.run_lock import run_lock
+from evaluation.scorers import ScorerState, select_scorers
+from evaluation.scoring import score_items
+
+__all__ = ["AuditResult", "report_run", "run_audit", "run_generation", "run_scoring"]
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK, EXIT_FINDING = 0, 1
+SHOWN_REASONS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditResult:
+    """Where the report is, how grave its worst finding, whether that reaches the gate, and the exit code."""
+
+    run_folder: Path
+    report_path: Path
+    findings_path: Path
+    worst_severity: str
+    gate_hit: bool
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_FINDING if self.gate_hit else EXIT_OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """What a run works on; ``generator`` is None for an outside system's files."""
+
+    utterances: Sequence[Utterance]
+    generator: Generator | None
+    system: str
+    description: Mapping[str, object]
+
+
+def run_audit(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    gate: str = "major",
+    command: str = "",
+    progress: Progress = silent,
+) -> AuditResult:
+    """Audio to report in the folder ``out``.
+
+    Raises:
+        ValueError: bad input, a folder that is taken, a resume with other options, or nothing usable at all.
+    """
+    run = RunFolder(out)
+    run.refuse_taken(resume=resume)
+    states = select_scorers(config.scorers, device=config.device)
+    inputs = _inputs(config)
+    with _opened(run, resume):
+        records = _generate(run, config, inputs, command, progress)
+        _score(run, records, states, config.device, progress)
+        _summarise(run)
+        run.update(status="complete", finished_utc=utc_now())
+        return report_run(out, gate=gate)
+
+
+def run_generation(
+    config: RunConfig, out: str | Path, *, resume: bool = False, command: str = "", progress: Progress = silent
+) -> list[GenerationRecord]:
+    """Only step 2: audio and ``generations.parquet`` in the folder ``out``."""
+    run = RunFolder(out)
+    run.refuse_taken(resume=resume)
+    inputs = _inputs(config)
+    with _opened(run, resume):
+        records = _generate(run, config, inputs, command, progress)
+        run.update(status="generated", finished_utc=utc_now())
+    return records
+
+
+def run_scoring(
+    run_folder: str | Path, *, scorers: Sequence[str] = (), device: str = "cpu", progress: Progress = silent
+) -> None:
+    """Steps 3 and 4 on a folder that holds ``generations.parquet``; only what changed is computed."""
+    run = RunFolder(run_folder)
+    run.require()
+    states = select_scorers(scorers, device=device)
+    with run_lock(run.path):
+        _score(run, read_generations(run.generations), states, device, progress)
+        _summarise(run)
+        run.update(status="complete", finished_utc=utc_now())
+
+
+def report_run(run_folder: str | Path, *, gate: str = "major") -> AuditResult:
+    """Step 5: findings and report of a finished run."""
+    from reports import build_report
+
+    result = build_report(Path(run_folder), gate=gate)
+    return AuditResult(
+        run_folder=Path(run_folder),
+        report_path=Path(result.report_path),
+        findings_path=Path(result.findings_path),
+        worst_severity=result.worst_severity,
+        gate_hit=result.gate_hit,
+    )
+
+
+@contextmanager
+def _opened(run: RunFolder, resume: bool) -> Iterator[None]:
+    run.refuse_taken(resume=resume)
+    run.path.mkdir(parents=True, exist_ok=True)
+    with run_lock(run.path):
+        yield
+
+
+def _inputs(config: RunConfig) -> _Inputs:
+    """Everything that may refuse the run, before its folder is touched."""
+    utterances = utterances_of(config)
+    generator, system, description = _system(config)
+    return _Inputs(utterances=utterances, generator=generator, system=system, description=description)
+
+
+def _generate(
+    run: RunFolder, config: RunConfig, inputs: _Inputs, command: str, progress: Progress
+) -> list[GenerationRecord]:
+    utterances, generator, description = inputs.utterances, inputs.generator, inputs.description
+    prompts = describe_prompts(config.prompts or config.recorded, utterances)
+    fixed = {"prompts_sha256": prompts["sha256"], "system_sha256": digest_of(description)}
+    run.refuse_other_config(config, fixed)
+    config_dict = config.as_dict()
+    run.update(
+        schema_version=RUN_SCHEMA_VERSION,
+        run_id=digest_of([config_dict, fixed])[:12],
+        status="running",
+        command=command,
+        created_utc=run.read().get("created_utc", utc_now()),
+        prompts=prompts | {"split": config.split, "limit": config.limit},
+        system={
+            "name": inputs.system,
+            "checkpoint": config.checkpoint if generator else "",
+            "description": dict(description),
+            "sha256": fixed["system_sha256"],
+        },
+        config=config_dict,
+        fixed=fixed,
+        seeds={"run": config.seed, "bootstrap": config.seed},
+        packages=package_versions(),
+        machine=describe_machine(config.device),
+    )
+    with _timed(run, "generate_s"):
+        records = generate_items(
+            run, utterances, config, generator, system=inputs.system, description=description, progress=progress
+        )
+    run.update(counts=dict(run.read().get("counts", {})) | {"generations": count_by_status(records)})
+    _refuse_nothing_usable(run, utterances, records)
+    return records
+
+
+def _system(config: RunConfig) -> tuple[Generator | None, str, Mapping[str, object]]:
+    if config.recorded:
+        name = Path(config.recorded).resolve().name
+        return None, name, {"name": name, "kind": "files of an outside system"}
+    entry = pick(discover_generators(), config.system, "system")
+    generator: Generator = entry.load(config.checkpoint, config.device)
+    return generator, generator.name, dict(generator.describe())
+
+
+def _refuse_nothing_usable(
+    run: RunFolder, utterances: Sequence[Utterance], records: Sequence[GenerationRecord]
+) -> None:
+    if any(record.status == "ok" for record in records):
+        return
+    reasons = list(dict.fromkeys(record.reason for record in records))
+    shown = "; ".join(reasons[:SHOWN_REASONS])
+    more = (
+        f"; and {len(reasons) - SHOWN_REASONS} more reasons in {run.generations}"
+        if len(reasons) > SHOWN_REASONS
+        else ""
+    )
+    run.update(status="nothing usable", finished_utc=utc_now())
+    raise ValueError(f"none of the {len(utterances)} utterances can be used: {shown}{more}")
+
+
+def _score(
+    run: RunFolder, records: Sequence[GenerationRecord], states: Sequence[ScorerState], device: str, progress: Progress
+) -> None:
+    usable = [state for state in states if state.status != "missing"]
+    for state in states:
+        if state.status == "missing":
+            logger.warning("%s is left out: %s", state.metric.spec.name, state.sentence)
+    run.update(evaluators=[state.as_dict() for state in states])
+    with _timed(run, "score_s"):
+        frame = score_items(
+            run,
+            records,
+            [state.metric for state in usable],
+            run_id=str(run.require()["run_id"]),
+            device=device,
+            progress=progress,
+        )
+    statuses = {str(name): int(count) for name, count in frame["status"].value_counts().sort_index().items()}
+    run.update(counts=dict(run.read().get("counts", {})) | {"scores": statuses})
+
+
+def _summarise(run: RunFolder) -> None:
+    seed = int(run.require()["seeds"]["bootstrap"])
+    with _timed(run, "summarise_s"):
+        summarise(run, seed=seed, held_out=_held_out_scores)
+
+
+def _held_out_scores(detector: str) -> HeldOut:
+    """A detector's shipped scores of held-out human speech; none where it ships none."""
+    loaded = detectors.discover()[detector].load(None, "cpu")
+    reference_scores: Callable[[], HeldOut] | None = getattr(loaded, "reference_scores", None)
+    return reference_scores() if reference_scores is not None else ()
+
+
+@contextmanager
+def _timed(run: RunFolder, name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    times = dict(run.read().get("times", {}))
+    run.update(times=times | {name: round(time.perf_counter() - started, 3)})

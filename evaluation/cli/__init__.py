@@ -1,0 +1,107 @@
+"""The console command ``audiolm-audit``: a verb is looked up by name and its module is imported only then.
+
+Exit codes: 0 fine, 1 a finding at or above the gate, 2 bad input or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "audit": ("evaluation.cli.audit", "generate, score and report: prompts or a folder of audio to an HTML report"),
+    "generate": ("evaluation.cli.generate", "only make audio: every prompt in every role"),
+    "score": ("evaluation.cli.score", "score a run folder again, computing only what changed"),
+    "report": ("evaluation.cli.report", "build the report of a finished run again"),
+    "detect": ("evaluation.cli.detect", "say of audio files whether they are synthetic speech, or give no opinion"),
+    "data": ("evaluation.cli.data", "inspect prompts: speakers, hours, groups, rows that cannot be used"),
+    "doctor": ("evaluation.cli.doctor", "which evaluators are ready here, and what brings the missing ones"),
+    "train": ("audiolm.cli", "train a part of the model"),
+}
+EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+FOREIGN_VERBS = ("train",)
+"""Verbs whose module has a ``main`` of its own."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code and never raises for bad input."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is first imported, which no verb has done yet
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if arguments else EXIT_USAGE
+    if arguments[0] == "--version":
+        print(_version())
+        return 0
+    verb = arguments[0]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(VERBS)}"
+        return _usage(f"there is no verb {verb!r}; {hint}")
+    return _run(verb, arguments[1:])
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    try:
+        module = importlib.import_module(VERBS[verb][0])
+        if verb in FOREIGN_VERBS:
+            return int(module.main(arguments) or 0)
+        parser = argparse.ArgumentParser(
+            prog=f"audiolm-audit {verb}",
+            description=module.__doc__,
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(arguments)))
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ImportError as error:
+        return _usage(
+            f"{verb} needs {error.name or error}, which is not installed; install audiolm-audit with its extras"
+        )
+    except (ValueError, OSError) as error:
+        if os.environ.get("AUDIOLM_AUDIT_TRACEBACK"):
+            raise
+        return _usage(str(error))
+
+
+def _usage(sentence: str) -> int:
+    print(f"audiolm-audit: {sentence}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in VERBS.items())
+    return (
+        "usage: audiolm-audit VERB [options]\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "audiolm-audit VERB --help shows a verb's options and an example that runs.\n"
+        "example:\n  audiolm-audit audit --out runs/first\n\n"
+        "exit codes: 0 fine, 1 a finding at or above the gate, 2 bad input or usage"
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"audiolm-audit {version('audiolm-audit')}"
+    except PackageNotFoundError:
+        return "audiolm-audit (not installed, run from its source)"

@@ -1,0 +1,52 @@
+"""Audit a model on prompts, or the files of any outside system, and write a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from evaluation.audit import run_audit
+from evaluation.cli.progress_bar import terminal_progress
+from evaluation.cli.run_options import add_run_options, command_line, config_of
+
+EXAMPLE = "audiolm-audit audit --limit 4 --out runs/first"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run_options(parser)
+    parser.add_argument("--system", metavar="FOLDER", help="judge an outside system's files as they are, no prompts")
+    parser.add_argument(
+        "--scorers", nargs="+", metavar="NAME", help="only these (see doctor); default: all that are ready"
+    )
+    parser.add_argument(
+        "--gate",
+        default="major",
+        choices=("info", "minor", "major", "blocking", "never"),
+        help="exit with 1 when a finding is at least this grave (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    result = run_audit(
+        config_of(args),
+        args.out,
+        resume=args.resume,
+        gate=args.gate,
+        command=command_line("audit", args),
+        progress=terminal_progress(),
+    )
+    if args.json:
+        value = {
+            "run_folder": str(result.run_folder),
+            "report": str(result.report_path),
+            "findings": str(result.findings_path),
+            "worst_severity": result.worst_severity,
+            "gate": args.gate,
+            "gate_hit": result.gate_hit,
+        }
+        print(json.dumps(value, sort_keys=True))
+    else:
+        reached = "reached" if result.gate_hit else "not reached"
+        print(f"worst finding: {result.worst_severity} (gate {args.gate}: {reached})")
+        print(f"report: {result.report_path}")
+    return result.exit_code

@@ -1,0 +1,77 @@
+"""Options that ``audit`` and ``generate`` share, and the run they describe."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from evaluation.config import RunConfig
+from evaluation.prompts_source import EMBEDDED
+
+__all__ = ["add_run_options", "command_line", "config_of"]
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """``--prompts`` and what shapes generation."""
+    parser.add_argument(
+        "--prompts",
+        metavar="PATH",
+        help="manifest (CSV, JSON lines, Parquet), LibriSpeech, Libri-Light or VCTK tree, or a folder of audio;"
+        " without it: the shipped synthetic prompts",
+    )
+    parser.add_argument("--split", help="keep the rows whose column split equals this")
+    parser.add_argument("--limit", type=int, metavar="N", help="keep N utterances, speakers taking turns")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="the run folder; must be empty or new")
+    parser.add_argument("--checkpoint", default="nano", help="nano, a folder or a hub id (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of a continuation (default: %(default)s)")
+    parser.add_argument(
+        "--prompt-seconds", type=float, default=3.0, help="what the system may hear (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-seconds", type=float, default=12.0, help="how much of a recording is used (default: %(default)s)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, same options")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def config_of(args: argparse.Namespace) -> RunConfig:
+    """The run that the options ask for; paths are made absolute, so that a resume may start elsewhere."""
+    recorded = getattr(args, "system", None)
+    if args.prompts and recorded:
+        raise ValueError(
+            "--prompts and --system exclude each other; audit our model on prompts or outside files as they are"
+        )
+    prompts = "" if recorded else str(Path(args.prompts).resolve()) if args.prompts else EMBEDDED
+    scorers = getattr(args, "scorers", None) or []
+    return RunConfig(
+        prompts=prompts,
+        recorded=str(Path(recorded).resolve()) if recorded else "",
+        split=args.split,
+        limit=args.limit,
+        checkpoint=args.checkpoint,
+        device=args.device,
+        seed=args.seed,
+        seconds=args.seconds,
+        prompt_s=args.prompt_seconds,
+        max_seconds=args.max_seconds,
+        scorers=tuple(split_names(scorers)),
+    )
+
+
+def split_names(values: list[str]) -> list[str]:
+    """Names given as several words or with commas."""
+    return [name for value in values for name in value.split(",") if name]
+
+
+def command_line(verb: str, args: argparse.Namespace) -> str:
+    """The command as a person could type it again, options in order of name; without what only steers this call."""
+    words = ["audiolm-audit", verb]
+    for name, value in sorted(vars(args).items()):
+        flag = "--" + name.replace("_", "-")
+        if name in ("resume", "json") or value in (None, False):
+            continue
+        words += [flag] if value is True else [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return shlex.join(words)
