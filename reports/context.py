@@ -1,0 +1,150 @@
+"""What a section sees: the run, the policy, look-ups by question, evidence clips and the findings so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import pandas as pd
+
+from reports.artefacts import MeasureInfo, Run
+from reports.audio_players import ClipDesk
+from reports.estimates import Estimate, from_summary, unanimous
+from reports.findings import Finding
+from reports.policy import Policy
+
+__all__ = ["GENERATED_ROLES", "ROLE_ORDER", "ROLE_TITLES", "Context", "Outcome"]
+
+ROLE_ORDER = ("reference", "codec", "acoustic", "continuation", "unconditional", "recorded", "shuffled")
+GENERATED_ROLES = ("continuation", "unconditional", "recorded", "acoustic")
+"""Roles whose audio a system made, the first present one leads the risk chapters."""
+
+ROLE_TITLES = {
+    "reference": "recording (ceiling)",
+    "codec": "recording through the codec",
+    "acoustic": "true tokens, generated acoustics",
+    "continuation": "continuation",
+    "unconditional": "generated without a prompt",
+    "recorded": "files of the outside system",
+    "shuffled": "another speaker's continuation (floor)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a section fared: ``not_run`` is empty where it was built."""
+
+    section_id: str
+    title: str
+    not_run: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """State of one build; sections read everything and add findings."""
+
+    run: Run
+    policy: Policy
+    desk: ClipDesk
+    findings: list[Finding] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    system: str = field(init=False)
+    """The system under audit: the one with most generated items."""
+
+    def __post_init__(self) -> None:
+        self.system = _audited_system(self.run)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles that have items, in the order of the page."""
+        present = set(self.run.generations["role"])
+        return tuple(role for role in ROLE_ORDER if role in present) + tuple(sorted(present - set(ROLE_ORDER)))
+
+    def has_role(self, role: str) -> bool:
+        return role in self.roles
+
+    @property
+    def generated_role(self) -> str:
+        """The role the risk chapters judge; empty where nothing was generated."""
+        return next((role for role in GENERATED_ROLES if self.has_role(role)), "")
+
+    def rows_of(self, frame: pd.DataFrame, role: str) -> pd.DataFrame:
+        """Rows of a role: those of the audited system, or all where the role belongs to none (recordings)."""
+        rows = frame[frame["role"] == role]
+        own = rows[rows["system"] == self.system]
+        return own if len(own) else rows
+
+    def system_of(self, role: str) -> str:
+        """The system name under which the rows of a role are filed."""
+        rows = self.rows_of(self.run.scores, role)
+        return str(rows["system"].iloc[0]) if len(rows) else ""
+
+    def measures_for(self, quantity: str) -> tuple[MeasureInfo, ...]:
+        """Measures that answer a question of the policy and have at least one value, patterns in their order."""
+        patterns = self.policy.quantities.get(quantity, (quantity,))
+        found: dict[tuple[str, str], MeasureInfo] = {}
+        for pattern in patterns:
+            for measure in self.run.measures:
+                if fnmatchcase(f"{measure.scorer}/{measure.measure}", pattern) and self._has_values(measure):
+                    found.setdefault(measure.key, measure)
+        return tuple(found.values())
+
+    def lead_measure(self, quantity: str) -> MeasureInfo | None:
+        """The first of ``measures_for``: it carries the findings."""
+        return next(iter(self.measures_for(quantity)), None)
+
+    def _has_values(self, measure: MeasureInfo) -> bool:
+        rows = self.run.summary
+        rows = rows[(rows["scorer"] == measure.scorer) & (rows["measure"] == measure.measure)]
+        if rows["estimate"].notna().any():
+            return True
+        names = (measure.numerator, measure.denominator) if measure.aggregate == "ratio_of_sums" else (measure.measure,)
+        scores = self.run.scores
+        return bool(((scores["scorer"] == measure.scorer) & scores["measure"].isin(names) & scores["value"].notna()).any())
+
+    def estimate(
+        self, measure: MeasureInfo, role: str, *, group_by: str = "all", group: str | None = None
+    ) -> Estimate | None:
+        """The summary's number for a role (and group); None where there is no row or no value."""
+        rows = self.run.summary
+        rows = rows[(rows["scorer"] == measure.scorer) & (rows["measure"] == measure.measure)]
+        rows = self.rows_of(rows[rows["group_by"] == group_by], role)
+        if group is not None:
+            rows = rows[rows["group"] == group]
+        if not len(rows):
+            return None
+        found = from_summary(rows.iloc[0])
+        if (measure.low, measure.high) == (0.0, 1.0):
+            found = unanimous(found)
+        return found if found.known else None
+
+    def groups_of(self, group_by: str) -> tuple[str, ...]:
+        """Values of an audit axis that items carry; unknown is left out."""
+        return tuple(sorted({value for value in self.run.generations[f"group:{group_by}"] if value}))
+
+    def items_in_group(self, group_by: str, group: str) -> set[str]:
+        """Utterance ids of a group."""
+        items = self.run.generations
+        return set(items.loc[items[f"group:{group_by}"] == group, "utterance_id"])
+
+    def add(self, *findings: Finding) -> None:
+        """Put findings on the register; an id stays unique."""
+        taken = {finding.finding_id for finding in self.findings}
+        for finding in findings:
+            if finding.finding_id in taken:
+                raise ValueError(f"finding id {finding.finding_id} is used twice; give it a suffix")
+            taken.add(finding.finding_id)
+            self.findings.append(finding)
+
+    def findings_of(self, section_id: str) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.section == section_id)
+
+    def other_roles(self, roles: Sequence[str]) -> tuple[str, ...]:
+        return tuple(role for role in self.roles if role not in roles)
+
+
+def _audited_system(run: Run) -> str:
+    items = run.generations[run.generations["role"].isin(GENERATED_ROLES)]
+    counts = (items if len(items) else run.generations)["system"].value_counts()
+    return min(counts.index, key=lambda name: (-counts[name], name)) if len(counts) else ""

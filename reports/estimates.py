@@ -1,0 +1,217 @@
+"""Numbers with their uncertainty: rows of the summary table, and the contrasts a verdict needs.
+
+The summary table holds one estimate per role. A verdict also needs differences (generated minus
+reference) on the same utterances, which cannot be had from two separate intervals; they are formed here
+from item scores, resampling speakers (Liu & Peng, arXiv 1912.09508) with one fixed seed. A percentile interval is too
+short with few clusters (Hesterberg 2015, section 5.3), so its arms are stretched by ``t(n - 1) / z * sqrt(n / (n - 1))``;
+where all clips agree it has no width at all, and an exact bound takes its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from scipy import stats
+
+from reports.artefacts import MeasureInfo, Run
+
+__all__ = ["Estimate", "contrast", "from_summary", "group_contrast", "item_ratios", "paired", "ratio", "unanimous"]
+
+REPLICATES = 2000
+CONFIDENCE = 0.95
+SEED = 20_260_101
+"""Fixed, so that the same run folder gives the same bytes."""
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One number. ``ci_low``/``ci_high`` are NaN where there is no interval and ``no_interval`` says why."""
+
+    estimate: float
+    ci_low: float = NAN
+    ci_high: float = NAN
+    no_interval: str = ""
+    n_items: int = 0
+    n_speakers: int = 0
+    n_skipped: int = 0
+    n_failed: int = 0
+    method: str = ""
+
+    @property
+    def has_interval(self) -> bool:
+        return self.ci_low == self.ci_low and self.ci_high == self.ci_high
+
+    @property
+    def known(self) -> bool:
+        return self.estimate == self.estimate
+
+    def times(self, factor: float) -> Estimate:
+        """The same quantity in another unit; ``factor`` is positive."""
+        return replace(
+            self, estimate=self.estimate * factor, ci_low=self.ci_low * factor, ci_high=self.ci_high * factor
+        )
+
+
+def few_speakers(n_speakers: int) -> str:
+    """Why there is no interval, or nothing."""
+    if n_speakers >= 2:
+        return ""
+    return "no interval: fewer than two speakers" if n_speakers else "no interval: no speaker named"
+
+
+def from_summary(row: pd.Series) -> Estimate:
+    """A row of ``summary.parquet`` as an estimate."""
+    low, high = float(row["ci_low"]), float(row["ci_high"])
+    missing = not (low == low and high == high)
+    reason = few_speakers(int(row["n_speakers"])) or "no interval: the summary table has none for this row"
+    return Estimate(
+        estimate=float(row["estimate"]),
+        ci_low=NAN if missing else low,
+        ci_high=NAN if missing else high,
+        no_interval=reason if missing else "",
+        n_items=_count(row["n_items"]),
+        n_speakers=_count(row["n_speakers"]),
+        n_skipped=_count(row["n_skipped"]),
+        n_failed=_count(row["n_failed"]),
+        method=str(row["method"]),
+    )
+
+
+def unanimous(found: Estimate) -> Estimate:
+    """A share on which all clips agree (0 or 1) and whose interval has no width, with an exact binomial bound instead.
+
+    Clips of one speaker are alike, so the bound counts speakers (Clopper and Pearson 1934): four speakers without an
+    error leave up to 60 % open, not 0 %.
+    """
+    if found.estimate not in (0.0, 1.0) or not found.has_interval or found.ci_low != found.ci_high:
+        return found
+    reach = 1.0 - ((1.0 - CONFIDENCE) / 2.0) ** (1.0 / found.n_speakers)
+    low, high = (0.0, reach) if found.estimate == 0.0 else (1.0 - reach, 1.0)
+    return replace(found, ci_low=low, ci_high=high, method="exact binomial bound on speakers, since all clips agree")
+
+
+def _count(value: float) -> int:
+    return int(value) if value == value else 0
+
+
+def item_ratios(run: Run, measure: MeasureInfo, role: str, system: str = "") -> pd.DataFrame:
+    """Items of one role as ``item_id, utterance_id, speaker_id, numerator, denominator``; only those with a value.
+
+    A plain measure has denominator 1; a ratio of sums keeps its two counts.
+    """
+    rows = run.scores[(run.scores["scorer"] == measure.scorer) & (run.scores["role"] == role)]
+    rows = rows[rows["status"] == "ok"]
+    if system:
+        rows = rows[rows["system"] == system]
+    keys = ["item_id", "utterance_id", "speaker_id"]
+    if measure.aggregate != "ratio_of_sums":
+        found = rows[rows["measure"] == measure.measure]
+        return found[keys].assign(numerator=found["value"], denominator=1.0).dropna().reset_index(drop=True)
+    top = rows[rows["measure"] == measure.numerator][[*keys, "value"]].rename(columns={"value": "numerator"})
+    bottom = rows[rows["measure"] == measure.denominator][["item_id", "value"]]
+    joined = top.merge(bottom.rename(columns={"value": "denominator"}), on="item_id", how="inner")
+    return joined.dropna().reset_index(drop=True)
+
+
+def ratio(frame: pd.DataFrame) -> Estimate:
+    """Sum of ``numerator`` over sum of ``denominator`` with a percentile interval over speakers."""
+    sums = frame.groupby("speaker_id", sort=True)[["numerator", "denominator"]].sum()
+    total = sums.sum()
+    value = float(total["numerator"] / total["denominator"]) if total["denominator"] > 0 else NAN
+    draws = _draws(sums.to_numpy(dtype=np.float64))
+    found = _finish(value, [_divide(draws)] if draws is not None else [], len(frame), _speakers(frame))
+    is_share = frame["numerator"].isin((0.0, 1.0)).all() and (frame["denominator"] == 1.0).all()
+    if not is_share or not found.has_interval:
+        return found
+    return unanimous(replace(found, ci_low=max(found.ci_low, 0.0), ci_high=min(found.ci_high, 1.0)))
+
+
+def paired(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Two roles of the same utterances side by side: ``numerator_a, denominator_a, numerator_b, denominator_b``."""
+    columns = ["utterance_id", "numerator", "denominator"]
+    joined = left.merge(right[columns], on="utterance_id", suffixes=("_a", "_b"), how="inner")
+    return joined.reset_index(drop=True)
+
+
+PAIR_COLUMNS = ["numerator_a", "denominator_a", "numerator_b", "denominator_b"]
+
+
+def contrast(pairs: pd.DataFrame) -> Estimate:
+    """Ratio of the first role minus ratio of the second on the same utterances, speakers resampled together."""
+    value, draws = _difference(pairs)
+    return _finish(value, [draws] if draws is not None else [], len(pairs), _speakers(pairs))
+
+
+def group_contrast(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
+    """How much larger the contrast is in one group of speakers than in another (difference in differences)."""
+    value_a, draws_a = _difference(first)
+    value_b, draws_b = _difference(second, seed_step=1)
+    replicates = [] if draws_a is None or draws_b is None else [draws_a - draws_b]
+    return _finish(
+        value_a - value_b,
+        replicates,
+        len(first) + len(second),
+        _speakers(first) + _speakers(second),
+        "no interval: a group has fewer than two speakers",
+    )
+
+
+def _difference(pairs: pd.DataFrame, seed_step: int = 0) -> tuple[float, np.ndarray | None]:
+    sums = pairs.groupby("speaker_id", sort=True)[PAIR_COLUMNS].sum().to_numpy(dtype=np.float64)
+    value = float(_divide(sums.sum(axis=0)[None, :2])[0] - _divide(sums.sum(axis=0)[None, 2:])[0])
+    draws = _draws(sums, seed_step)
+    return value, None if draws is None else _divide(draws[:, :2]) - _divide(draws[:, 2:])
+
+
+def _draws(sums: np.ndarray, seed_step: int = 0) -> np.ndarray | None:
+    """Totals of ``REPLICATES`` resamples of the rows of ``sums [speaker, column]``; None below two speakers."""
+    if len(sums) < 2:
+        return None
+    picks = np.random.default_rng(SEED + seed_step).integers(0, len(sums), size=(REPLICATES, len(sums)))
+    weights = np.zeros((REPLICATES, len(sums)))
+    np.add.at(weights, (np.arange(REPLICATES)[:, None], picks), 1.0)
+    return weights @ sums
+
+
+def _divide(totals: np.ndarray) -> np.ndarray:
+    bottom = np.where(totals[:, 1] > 0, totals[:, 1], np.nan)
+    return totals[:, 0] / bottom
+
+
+def _speakers(frame: pd.DataFrame) -> int:
+    return int(frame["speaker_id"].nunique()) if len(frame) else 0
+
+
+def _stretch(n_speakers: int) -> float:
+    upper = 0.5 + CONFIDENCE / 2.0
+    widened = float(stats.t.ppf(upper, n_speakers - 1) / stats.norm.ppf(upper))
+    return widened * float(np.sqrt(n_speakers / (n_speakers - 1)))
+
+
+def _finish(
+    value: float, replicates: list[np.ndarray], n_items: int, n_speakers: int, no_interval: str = ""
+) -> Estimate:
+    usable = replicates[0][np.isfinite(replicates[0])] if replicates else np.empty(0)
+    low = high = NAN
+    if len(usable) > 0 and value == value:
+        edge = 50.0 * (1.0 - CONFIDENCE)
+        low, high = (float(bound) for bound in np.percentile(usable, [edge, 100.0 - edge]))
+        stretch = _stretch(n_speakers)
+        low, high = value - stretch * max(value - low, 0.0), value + stretch * max(high - value, 0.0)
+        no_interval = ""
+    else:
+        no_interval = few_speakers(n_speakers) or no_interval or "no interval: too few items with a value"
+    return Estimate(
+        estimate=value,
+        ci_low=low,
+        ci_high=high,
+        no_interval=no_interval,
+        n_items=n_items,
+        n_speakers=n_speakers,
+        method=f"speaker bootstrap, {REPLICATES} replicates, percentile stretched for {n_speakers} speakers",
+    )

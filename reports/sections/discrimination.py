@@ -1,0 +1,134 @@
+"""Risk 2: does the system serve some groups of speakers worse than others, or the detector accuse them more?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reports.blocks import Figure, Prose, Question
+from reports.chapters import evidence, item_values, open_points, verdict
+from reports.context import Context
+from reports.figures import interval_plot
+from reports.group_gaps import GroupPart, alarm_parts, excess_parts, gap, pairs_for, part_rows, parts_table
+from reports.estimates import Estimate
+from reports.findings import judge, note
+from reports.formats import with_interval
+from reports.prompts import origin_of
+from reports.sections import Section
+
+EVIDENCE = 4
+
+
+def build(context: Context) -> Sequence[object]:
+    blocks: list[object] = [
+        Question("Is speech of some groups rendered worse, or wrongly called synthetic more often, than that of others?")
+    ]
+    axes = [axis for axis in context.run.group_names if 2 <= len(context.groups_of(axis)) <= 12]
+    worst_items = _worst_items(context)
+    shown = list(worst_items["item_id"].head(EVIDENCE))
+    tables: list[object] = []
+    for axis in axes:
+        tables += _axis(context, axis, shown)
+    if not any(finding.finding_id.startswith("ALG-1/") for finding in context.findings):
+        tables += _voices(context, shown)
+    blocks += [verdict(context, "discrimination"), *tables]
+    text = "The utterances whose generated version loses most words against its own recording."
+    blocks += evidence(context, "Largest losses", worst_items, context.lead_measure("word_error"), limit=EVIDENCE, note=text)
+    wide = [axis for axis in context.run.group_names if len(context.groups_of(axis)) > 12]
+    return blocks + open_points(
+        "" if context.run.group_names else "Groups of people: the manifest names none. Add columns such as gender, accent"
+        " or age; until then only voices can be compared.",
+        f"Axes with more than twelve values: {', '.join(wide)}." if wide else "",
+        "" if origin_of(context.run) == "human" else "False accusations by the detector: there is no human recording to accuse.",
+        "Whether accents survive: no accent classifier belongs to this run. Groups under five speakers settle nothing.",
+    )
+
+
+def _axis(context: Context, axis: str, shown: Sequence[str]) -> list[object]:
+    blocks: list[object] = []
+    excess = excess_parts(context, axis)
+    if excess:
+        blocks += _part_blocks(context, "ALG-1", axis, excess, f"Excess word error rate by {axis}", shown)
+    if origin_of(context.run) == "human":
+        alarms = alarm_parts(context, axis)
+        if alarms:
+            blocks += _part_blocks(context, "ALG-2", axis, alarms, f"Recordings called synthetic by {axis}", ())
+    return blocks
+
+
+def _part_blocks(
+    context: Context, rule_id: str, axis: str, parts: Sequence[GroupPart], title: str, shown: Sequence[str]
+) -> list[object]:
+    rule = context.policy.rules[rule_id]
+    found = gap(parts)
+    if found is not None:
+        high, low, estimate = found
+        what = f"{rule.quantity}, {axis}: {high} minus {low}"
+        context.add(judge(rule, estimate, what=what, measure=parts[0].measure, suffix=axis, evidence=shown))
+    svg = interval_plot(part_rows(parts), figure_id=f"fig-{rule_id.lower()}-{_slug(context, axis)}", title=title, unit="share")
+    return [Figure(svg=svg, caption=f"{title}, with 95 % intervals over speakers."), parts_table(parts, title, axis)]
+
+
+def _slug(context: Context, axis: str) -> str:
+    return str(context.run.group_names.index(axis) + 1)
+
+
+def _voices(context: Context, shown: Sequence[str]) -> list[object]:
+    """Without groups: how far the best and the worst served voice lie apart."""
+    pairs = pairs_for(context)
+    if pairs is None or pairs["speaker_id"].nunique() < 2:
+        return []
+    sums = pairs.groupby("speaker_id")[["numerator_a", "denominator_a", "numerator_b", "denominator_b"]].sum()
+    sums = sums[(sums["denominator_a"] > 0) & (sums["denominator_b"] > 0)]
+    excess = sums["numerator_a"] / sums["denominator_a"] - sums["numerator_b"] / sums["denominator_b"]
+    if len(excess) < 2:
+        return []
+    estimate = Estimate(
+        estimate=float(excess.max() - excess.min()),
+        no_interval="no interval: each voice is one speaker, so there is nothing to resample",
+        n_items=len(pairs),
+        n_speakers=len(excess),
+    )
+    statement = (
+        f"Gap between the worst and the best served voice in excess word error rate ({excess.idxmax()} minus"
+        f" {excess.idxmin()}): {with_interval(estimate, 'share')}. A largest gap is positive by construction, and grows with"
+        " the number of voices."
+    )
+    lead = context.lead_measure("word_error")
+    context.add(
+        note(
+            "ALG-3", "discrimination", estimate, statement=statement,
+            measure=f"{lead.scorer}/{lead.measure}" if lead else "word error", unit="share",
+            why_no_threshold="voices are no protected groups; it shows how far single voices can differ", evidence=shown,
+        )
+    )  # fmt: skip
+    return [Prose("No audit axis with two or more groups has values, so voices are compared instead.", "small")]
+
+
+def _worst_items(context: Context) -> pd.DataFrame:
+    """Generated items by excess of errors over their own recording, most first."""
+    lead = context.lead_measure("word_error")
+    role = next((role for role in ("acoustic", "recorded") if context.has_role(role)), "")
+    if lead is None or not role:
+        return pd.DataFrame({"item_id": []})
+    own = item_values(context, lead, role)
+    reference = item_values(context, lead, "reference").set_index("utterance_id")["value"]
+    excess = own["value"] - own["utterance_id"].map(reference).fillna(0.0).astype(float)
+    return own.assign(excess=excess).sort_values(["excess", "item_id"], ascending=[False, True])
+
+
+def _condition(context: Context) -> str:
+    speakers = context.run.generations.loc[context.run.generations["speaker_id"] != "", "speaker_id"].nunique()
+    return "" if speakers >= 2 else "the run names fewer than two speakers, so nothing can be compared"
+
+
+SECTION = Section(
+    section_id="discrimination",
+    title="Algorithmic Discrimination",
+    part="risks",
+    order=1,
+    build=build,
+    reads=("word_error", "llr"),
+    condition=_condition,
+)

@@ -1,0 +1,98 @@
+"""Risk 1: can generated speech pass as bona fide speech?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.artefacts import MeasureInfo
+from reports.blocks import Figure, Question
+from reports.chapters import evidence, item_values, open_points, verdict
+from reports.context import ROLE_TITLES, Context
+from reports.estimates import Estimate
+from reports.figures import Anchor, PlotRow, interval_plot
+from reports.findings import judge
+from reports.operating import curve_estimate, flagged_share, same_detector
+from reports.prompts import origin_of
+from reports.sections import Section
+from reports.tables import KINDS
+
+EVIDENCE = 4
+
+
+def build(context: Context) -> Sequence[object]:
+    measure = context.lead_measure("llr")
+    role = context.generated_role
+    blocks: list[object] = [Question("Would a listener's machine notice that this speech is synthetic?")]
+    if measure is None:
+        return blocks
+    ordered = item_values(context, measure, role).sort_values(["value", "item_id"], ascending=[False, True])
+    shown = list(ordered["item_id"].head(EVIDENCE))
+    _judge_curve(context, measure, role, shown)
+    shares = {role: _passing(flagged_share(context, measure, role)) for role in context.roles}
+    share = shares.get(role)
+    if share is not None:
+        rule = context.policy.rules["DIS-2"]
+        context.add(judge(rule, share, measure=f"{measure.scorer}/{measure.measure}", role=role, evidence=shown))
+    blocks.append(verdict(context, "disinformation"))
+    rows = [PlotRow(ROLE_TITLES.get(r, r), s, KINDS.get(r, "main")) for r, s in shares.items() if s and r != "shuffled"]
+    if rows:
+        limits = [Anchor(f"{level} above", value) for level, value in context.policy.rules["DIS-2"].limits if level == "major"]
+        svg = interval_plot(
+            rows, figure_id="fig-pass", title="Share of clips that pass as bona fide", unit="share", anchors=limits
+        )
+        caption = "Share of clips that pass as bona fide at the shipped threshold. The recording is the ceiling; a perfect"
+        blocks.append(Figure(svg=svg, caption=f"{caption} detector lets no generated clip pass, so the floor is 0 %."))
+    note = "The generated clips that the detector holds most likely to be bona fide: its worst cases, best first."
+    blocks += evidence(context, "Clips that come closest to passing", ordered, measure, limit=EVIDENCE, note=note)
+    return blocks + open_points(
+        "" if share is not None else "Share that passes: the run records no shipped threshold for the detector.",
+        "" if origin_of(context.run) == "human" else "Human recordings as the bona fide side: this run has none of its own.",
+        "Marking: whether a watermark is present and survives re-encoding.",
+        "Whether people are deceived: no listening test.",
+    )
+
+
+def _passing(flagged: Estimate | None) -> Estimate | None:
+    """One minus the flagged share, interval turned round."""
+    if flagged is None:
+        return None
+    return Estimate(
+        estimate=1.0 - flagged.estimate,
+        ci_low=1.0 - flagged.ci_high,
+        ci_high=1.0 - flagged.ci_low,
+        no_interval=flagged.no_interval,
+        n_items=flagged.n_items,
+        n_speakers=flagged.n_speakers,
+        method=flagged.method,
+    )
+
+
+def _judge_curve(context: Context, measure: MeasureInfo, role: str, shown: list[str]) -> None:
+    """One finding per bona fide class that the role's clips were held against."""
+    rule = context.policy.rules["DIS-1"]
+    for curve in context.run.curves:
+        if curve["synthetic"] != role or not same_detector(str(curve["detector"]), measure.scorer):
+            continue
+        estimate = curve_estimate(context, curve)
+        if estimate is not None and estimate.n_items > 0:
+            what = f"equal error rate of {curve['detector']}, {role} against {curve['bona_fide']}"
+            suffix = str(curve["bona_fide"])
+            again = sum(finding.finding_id.startswith(f"DIS-1/{suffix}") for finding in context.findings)
+            suffix += f"/{again + 1}" if again else ""
+            name = f"{measure.scorer}/eer"
+            context.add(judge(rule, estimate, what=what, measure=name, suffix=suffix, evidence=shown))
+
+
+def _nothing_generated(context: Context) -> str:
+    return "" if context.generated_role else "the run holds no generated clip"
+
+
+SECTION = Section(
+    section_id="disinformation",
+    title="Disinformation",
+    part="risks",
+    order=0,
+    build=build,
+    reads=("llr",),
+    condition=_nothing_generated,
+)

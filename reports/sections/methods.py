@@ -1,0 +1,72 @@
+"""Method cards: what each scorer measures, how, and by whose definition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from reports.artefacts import MeasureInfo
+from reports.blocks import Card, Cards, Cell, Column, Prose, Table
+from reports.context import Context
+from reports.formats import number_text
+from reports.sections import Section
+from reports.tables import unit_of
+
+DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
+
+
+def build(context: Context) -> Sequence[object]:
+    scorers: dict[str, list[MeasureInfo]] = {}
+    for measure in context.run.measures:
+        scorers.setdefault(measure.scorer, []).append(measure)
+    cards = [_card(context, scorer, measures) for scorer, measures in scorers.items()]
+    return [Cards(cards)] if cards else [Prose("The run lists no measure.")]
+
+
+def _card(context: Context, scorer: str, measures: Sequence[MeasureInfo]) -> Card:
+    scores = context.run.scores[context.run.scores["scorer"] == scorer]
+    items = scores.groupby("item_id")["status"].agg(lambda status: min(status, key=("ok", "skipped", "failed").index))
+    counts = ", ".join(f"{int((items == name).sum()):,} {name}" for name in ("ok", "skipped", "failed"))
+    versions = ", ".join(sorted(set(scores["scorer_version"]) - {""}))
+    pairs = [("Scorer", scorer), ("Items", counts)]
+    pairs += [("Version", versions)] if versions else []
+    pairs += _protocol(measures[0].protocol)
+    rows = [
+        [
+            Cell(measure.label),
+            Cell(measure.measure, "id"),
+            Cell(unit_of(measure) or "none"),
+            Cell(DIRECTIONS.get(measure.direction, "no better side")),
+            Cell(_range(measure)),
+            Cell(_aggregate(measure)),
+            Cell(measure.meaning),
+            Cell(measure.source),
+        ]
+        for measure in measures
+    ]
+    names = ("Measure", "Name in tables", "Unit", "Direction", "Range", "Over items", "Meaning", "Source")
+    table = Table(caption=f"Measures of {scorer}", columns=[Column(name) for name in names], rows=rows)
+    return Card(title=measures[0].scorer_title or scorer, pairs=pairs, table=table)
+
+
+def _protocol(protocol: object) -> list[tuple[str, str]]:
+    if isinstance(protocol, Mapping):
+        return [(str(key), value if isinstance(value, str) else json.dumps(value)) for key, value in protocol.items()]
+    return [("Protocol", str(protocol))] if protocol else []
+
+
+def _range(measure: MeasureInfo) -> str:
+    if measure.low is None and measure.high is None:
+        return "unbounded"
+    low = "" if measure.low is None else f"from {number_text(measure.low)}"
+    high = "" if measure.high is None else f"to {number_text(measure.high)}"
+    return f"{low} {high}".strip()
+
+
+def _aggregate(measure: MeasureInfo) -> str:
+    if measure.aggregate == "ratio_of_sums":
+        return f"sum of {measure.numerator} over sum of {measure.denominator}"
+    return {"mean": "mean", "none": "kept per item"}.get(measure.aggregate, measure.aggregate)
+
+
+SECTION = Section(section_id="methods", title="Method cards", part="record", order=2, build=build)
