@@ -1,0 +1,64 @@
+"""From logits to a token: temperature, top-k, nucleus; one private random stream per row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+__all__ = ["SamplingOptions", "StageSampling", "choose", "uniform_draws"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSampling:
+    """``temperature`` 0 takes the likeliest token; ``top_k`` and ``top_p`` None keep every legal token."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature is {self.temperature}; use 0 or more")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; use at least 1, or None")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; use above 0 and up to 1, or None")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions:
+    """Per stage; defaults are the paper's temperatures 0.6, 0.8 and 0.6 (AudioLM, section IV-A)."""
+
+    semantic: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.6))
+    coarse: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.8))
+    fine: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.6))
+
+
+def choose(logits: Tensor, uniform: Tensor, options: StageSampling) -> Tensor:
+    """Index ``[batch]`` drawn from ``logits`` ``[batch, token]`` by inverting the distribution at ``uniform`` ``[batch]``."""
+    if options.temperature == 0:
+        return logits.argmax(dim=-1)
+    logits = logits / options.temperature
+    if options.top_k is not None and options.top_k < logits.shape[-1]:
+        least = logits.topk(options.top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    chances = logits.softmax(dim=-1)
+    if options.top_p is not None and options.top_p < 1:
+        ordered, order = chances.sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(dim=-1) - ordered
+        ordered = ordered.masked_fill(before >= options.top_p, 0.0)
+        chances = torch.zeros_like(chances).scatter(-1, order, ordered)
+    total = chances.cumsum(dim=-1)
+    place = torch.searchsorted(total, (uniform * total[:, -1].double()).to(total.dtype).unsqueeze(1), right=True)
+    last = chances.shape[-1] - 1 - (chances > 0).flip(-1).int().argmax(dim=-1)
+    return torch.minimum(place.squeeze(1), last)
+
+
+def uniform_draws(generators: list[torch.Generator], counts: list[int]) -> Tensor:
+    """``[row, max(counts)]`` float64 in [0, 1): row ``i`` takes ``counts[i]`` draws of its own generator, then 0."""
+    draws = torch.zeros((len(counts), max(counts)), dtype=torch.float64)
+    for row, (generator, count) in enumerate(zip(generators, counts, strict=True)):
+        draws[row, :count] = torch.rand(count, generator=generator, dtype=torch.float64)
+    return draws

@@ -1,0 +1,246 @@
+"""Semantic, coarse and fine stage: three configurations of one class over one transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiolm import checkpoint
+from audiolm.sampling import StageSampling, choose, uniform_draws
+from audiolm.tokens import Layout, TokenRows, stack
+from audiolm.transformer import Cache, Transformer, TransformerConfig
+
+__all__ = ["Stage", "StageConfig", "StageLosses", "nano_stage", "paper_stage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageConfig:
+    """One stage.
+
+    ``window``: longest target, in its frames (semantic: 40 ms, coarse and fine: 20 ms); ``deduplicate``: drop
+    immediate repeats of semantic tokens (stages 1 and 2, AudioLM section III-B); ``aligned``: add the condition
+    ids of the same moment to each target position's input (our deviation; needs a condition with its timing).
+    """
+
+    layout: Layout
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    window: int = 500
+    deduplicate: bool = False
+    aligned: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window < 2:
+            raise ValueError(f"window is {self.window} frames; use at least 2")
+        timed = self.aligned or self.layout.time_positions
+        if self.deduplicate and timed and self.layout.kind == "coarse":
+            raise ValueError("deduplicate removes the timing that aligned and time_positions need; choose one")
+        if self.aligned and self.layout.kind == "semantic":
+            raise ValueError("the semantic stage has no condition to align; set aligned to false")
+
+    @property
+    def part(self) -> str:
+        """Name of this stage's checkpoint part."""
+        return f"stage_{self.layout.kind}"
+
+
+WINDOW_S = {"semantic": 30.0, "coarse": 10.0, "fine": 3.0}
+"""Training crops (AudioLM, section IV-A)."""
+FRAME_RATE_HZ = {"semantic": 25, "coarse": 50, "fine": 50}
+
+
+def paper_stage(layout: Layout) -> StageConfig:
+    """As published: 12 layers of width 1024, T5 bias, 30, 10 and 3 s, de-duplicated semantic tokens."""
+    window = int(WINDOW_S[layout.kind] * FRAME_RATE_HZ[layout.kind])
+    return StageConfig(layout=layout, window=window, deduplicate=layout.kind != "fine")
+
+
+NANO_WINDOW_S = {"semantic": 20.0, "coarse": 4.0, "fine": 1.0}
+NANO_LAYERS = {"semantic": 4, "coarse": 4, "fine": 4}
+
+
+def nano_stage(
+    kind: str, *, n_semantic: int, n_coarse: int = 4, n_fine: int = 8, codebook_size: int = 1024
+) -> StageConfig:
+    """Small enough for two CPU cores. Deviations: rotary positions by time, aligned condition, repeats kept, shorter crops."""
+    layout = Layout(
+        kind=kind,  # type: ignore[arg-type]
+        n_semantic=n_semantic,
+        n_coarse=n_coarse,
+        n_fine=n_fine,
+        codebook_size=codebook_size,
+        time_positions=True,
+    )
+    transformer = TransformerConfig(
+        layers=NANO_LAYERS[kind],
+        heads=4,
+        dim=256,
+        ff_dim=512,
+        dropout=0.1,
+        positions="rope",
+        norm="rms",
+        feed_forward="gated",
+        qk_norm=True,
+    )
+    window = int(NANO_WINDOW_S[kind] * FRAME_RATE_HZ[kind])
+    return StageConfig(layout=layout, transformer=transformer, window=window, aligned=kind != "semantic")
+
+
+class StageLosses(NamedTuple):
+    """Means over the learnt positions: cross-entropy (nats) and share of likeliest ids that are right."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+class Stage(nn.Module):
+    """A language model over one stage's layout; its head only ever sees the legal slice of the vocabulary."""
+
+    def __init__(self, config: StageConfig) -> None:
+        super().__init__()
+        self.config = config
+        layout, dim = config.layout, config.transformer.dim
+        self.embedding = nn.Embedding(layout.vocabulary, dim)
+        self.role = nn.Embedding(layout.n_roles, dim)
+        self.align = nn.Linear(dim, dim, bias=False) if config.aligned else None
+        self.transformer = Transformer(config.transformer)
+        self.head = nn.Parameter(torch.randn(layout.vocabulary, dim) * 0.02)
+        for table in (self.embedding, self.role):
+            nn.init.normal_(table.weight, std=0.05)
+
+    @classmethod
+    def load(cls, folder: str | Path, kind: str) -> Stage:
+        """Read a stage that :meth:`save` wrote; :class:`~audiolm.checkpoint.CheckpointError` where it does not fit."""
+        mapping, state, _ = checkpoint.load_part(folder, f"stage_{kind}")
+        config = checkpoint.config_from_dict(StageConfig, mapping)
+        if config.layout.kind != kind:
+            raise checkpoint.CheckpointError(
+                f"{Path(folder) / checkpoint.CONFIG_NAME}: layout is {config.layout.kind!r}, not {kind!r}; copy it again"
+            )
+        stage = cls(config)
+        checkpoint.load_weights(stage, state, folder)
+        return stage.eval()
+
+    def save(self, folder: str | Path, record: dict[str, object], state: dict[str, Tensor] | None = None) -> None:
+        """Write configuration and weights (``state`` in place of this module's, for averaged weights)."""
+        checkpoint.save_part(
+            folder,
+            part=self.config.part,
+            config=checkpoint.config_to_dict(self.config),
+            state_dict=state or self.state_dict(),
+            record=record,
+        )
+
+    def batch(self, conditions: Sequence[np.ndarray], targets: Sequence[np.ndarray], ends: Sequence[bool]) -> TokenRows:
+        """Training rows: conditions and targets as :meth:`Layout.rows` takes them, padded on the right."""
+        layout = self.config.layout
+        rows = [layout.rows(c, t, ends=e) for c, t, e in zip(conditions, targets, ends, strict=True)]
+        return stack(rows, left=False, pad_id=layout.end)
+
+    def loss(self, batch: TokenRows) -> StageLosses:
+        """Cross-entropy of the target ids, each within its level's legal ids.
+
+        Right padding needs no mask: attention is causal, and padded positions have no target.
+        """
+        hidden = self._hidden(batch, None)
+        targets = self._tensor(batch.targets)
+        roles = self._tensor(batch.roles)
+        total = hidden.new_zeros(())
+        right = hidden.new_zeros(())
+        for level in range(self.config.layout.target_levels):
+            chosen = (targets >= 0) & (roles == level + 1)
+            first, stop = self.config.layout.legal_range(level, may_end=True)
+            logits = hidden[chosen] @ self.head[first:stop].T  # [position, legal id]
+            wanted = targets[chosen] - first
+            total = total + F.cross_entropy(logits, wanted, reduction="sum")
+            right = right + (logits.detach().argmax(-1) == wanted).sum()
+        count = max(1, int((targets >= 0).sum()))
+        return StageLosses(total / count, right / count)
+
+    def logits(self, batch: TokenRows, level: int) -> Tensor:
+        """Logits of the legal ids of ``level`` at every position, ``[batch, token, legal id]`` (tests and scoring)."""
+        first, stop = self.config.layout.legal_range(level)
+        return self._hidden(batch, None) @ self.head[first:stop].T
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        conditions: Sequence[np.ndarray],
+        known: Sequence[np.ndarray],
+        frames: Sequence[int],
+        options: StageSampling,
+        generators: Sequence[torch.Generator],
+    ) -> list[np.ndarray]:
+        """Draw ``frames[i]`` target frames after ``known[i]``; each row as if it were alone.
+
+        ``conditions``: as :meth:`Layout.condition_ids` takes them; ``known``: ``[level, frame]``, may be empty;
+        gives int64 codes ``[level, frames[i]]`` without ``known``. A row's draws come from its own generator only.
+        """
+        layout = self.config.layout
+        if not frames or max(frames) < 1:
+            return [np.zeros((layout.target_levels, 0), dtype=np.int64) for _ in frames]
+        levels = layout.target_levels
+        rows = [layout.prefix(c, k) for c, k in zip(conditions, known, strict=True)]
+        self._check_span(rows, known, frames)
+        batch = stack(rows, left=True, pad_id=layout.end)
+        draws = uniform_draws(list(generators), [n * levels for n in frames])
+        steps = draws.shape[1]
+        width = batch.ids.shape[1]
+        valid = torch.from_numpy(np.stack([np.arange(width) >= width - row.ids.shape[1] for row in rows]))
+        device = self.head.device
+        cache = Cache(self.config.transformer, len(rows), width + steps - 1, valid.to(device), device)
+        context = self._context(batch)
+        hidden = self._hidden(batch, cache)[:, -1]
+        frame = self._tensor(batch.frames[:, -1])
+        position = self._tensor(batch.positions[:, -1])
+        drawn = torch.zeros((len(rows), steps), dtype=torch.int64, device=device)
+        draws = draws.to(device)
+        for step in range(steps):
+            first, stop = layout.legal_range(step % levels)
+            ids = choose(hidden @ self.head[first:stop].T, draws[:, step], options) + first
+            drawn[:, step] = ids
+            if step + 1 < steps:
+                position = position + 1
+                now = frame + (step + 1) // levels
+                x = self._embed(ids[:, None], (step + 1) % levels + 1, context, now[:, None])
+                hidden = self.transformer(x, position[:, None], cache)[:, -1]
+        return [layout.target_codes(row[: n * levels]) for row, n in zip(drawn.cpu().numpy(), frames, strict=True)]
+
+    def _check_span(self, rows: list[TokenRows], known: Sequence[np.ndarray], frames: Sequence[int]) -> None:
+        if not self.config.aligned:
+            return
+        for row, before, count in zip(rows, known, frames, strict=True):
+            if before.shape[1] + count > row.aligned.shape[1]:
+                raise ValueError(
+                    f"{before.shape[1]} known and {count} wanted frames go beyond the condition's"
+                    f" {row.aligned.shape[1]}; give the condition of the whole stretch"
+                )
+
+    def _hidden(self, batch: TokenRows, cache: Cache | None) -> Tensor:
+        frames = self._tensor(batch.frames)
+        x = self._embed(self._tensor(batch.ids), self._tensor(batch.roles), self._context(batch), frames)
+        return self.transformer(x, self._tensor(batch.positions), cache)
+
+    def _embed(self, ids: Tensor, roles: Tensor | int, context: Tensor | None, frames: Tensor) -> Tensor:
+        """``ids`` ``[batch, token]``, what follows them (``roles``) and its moment's condition (``frames``)."""
+        x = self.embedding(ids) + self.role.weight[roles]
+        if context is not None:
+            place = frames.clamp(max=context.shape[1] - 1).unsqueeze(-1).expand(-1, -1, context.shape[2])
+            x = x + context.gather(1, place)
+        return x
+
+    def _context(self, batch: TokenRows) -> Tensor | None:
+        """Aligned condition ``[batch, 1 + frame + 1, dim]``; the first row is for places outside the target, the last past its end."""
+        if self.align is None:
+            return None
+        summed = self.align(self.embedding(self._tensor(batch.aligned)).sum(dim=2))
+        return F.pad(summed, (0, 0, 1, 1))
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.head.device)

@@ -1,0 +1,138 @@
+"""Training of the three language-model stages on cached tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from audiolm import checkpoint
+from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
+from audiolm.stages import Stage, StageConfig, StageLosses
+from audiolm.tokens import FRAMES_PER_SEMANTIC, TokenRows, deduplicate
+
+__all__ = ["StageTask", "StageTraining", "TokenisedUtterance"]
+
+
+class TokenisedUtterance(NamedTuple):
+    """Cached tokens of one recording: ``semantic`` int ``[frame at 25 Hz]``, ``codes`` int ``[level, frame at 50 Hz]``."""
+
+    semantic: np.ndarray
+    codes: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTraining:
+    """``batch`` crops per step; ``validation_batches``: fixed batches of held-out speech."""
+
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(steps=1000, learning_rate=1e-3))
+    batch: int = 8
+    validation_batches: int = 4
+    seed: int = 0
+
+
+class _Crop(NamedTuple):
+    condition: np.ndarray
+    target: np.ndarray
+    ends: bool
+
+
+class StageTask:
+    """One stage on lists of cached utterances; the training loop drives it."""
+
+    def __init__(
+        self,
+        train: Sequence[TokenisedUtterance],
+        dev: Sequence[TokenisedUtterance],
+        config: StageConfig,
+        training: StageTraining | None = None,
+    ) -> None:
+        self.config = config
+        self.name = config.part
+        self.training = training or StageTraining()
+        self.train = [self._checked(item, f"training utterance {i}") for i, item in enumerate(train)]
+        self.dev = [self._checked(item, f"development utterance {i}") for i, item in enumerate(dev)]
+        if not self.train or not self.dev:
+            raise ValueError(f"{self.name}: {len(train)} training and {len(dev)} development utterances; give some of both")
+        with module_randomness(self.training.seed, 2**31 - 1):
+            self.model = Stage(config)
+        self.optimiser = Optimiser(self.model, self.training.optimiser)
+        self.model.train()
+
+    def training_step(self, step: int) -> dict[str, float]:
+        """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
+        batch = self._batch(self.train, np.random.default_rng([self.training.seed, step]))
+        with module_randomness(self.training.seed, step):
+            losses = self.model.loss(batch)
+        report = self.optimiser.step(losses.loss, step)
+        return {**_floats(losses), **report}
+
+    def validate(self) -> dict[str, float]:
+        """Losses on fixed crops of the development utterances, with the averaged weights."""
+        rng = np.random.default_rng([self.training.seed, 2**32 - 1])
+        with self.optimiser.averaged() as model, torch.inference_mode():
+            stage: Stage = model  # type: ignore[assignment]
+            rows = [
+                _floats(stage.loss(self._batch(self.dev, rng))) for _ in range(self.training.validation_batches)
+            ]
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def export(self, folder: Path, record: dict[str, Any]) -> None:
+        """Write the averaged weights as the stage's part."""
+        record = {**record, "training": checkpoint.config_to_dict(self.training)}
+        self.model.save(folder, record, self.optimiser.average)
+
+    def _batch(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> TokenRows:
+        lengths = np.array([len(item.semantic) for item in speech], dtype=np.float64)
+        chosen = rng.choice(len(speech), size=self.training.batch, p=lengths / lengths.sum())
+        crops = [self._crop(speech[index], rng) for index in chosen]
+        conditions, targets, ends = zip(*crops, strict=True)
+        return self.model.batch(conditions, targets, ends)
+
+    def _crop(self, item: TokenisedUtterance, rng: np.random.Generator) -> _Crop:
+        """A random stretch of at most the stage's window; codes and semantic tokens of the same moments."""
+        layout = self.config.layout
+        if layout.kind == "semantic":
+            tokens = deduplicate(item.semantic).tokens if self.config.deduplicate else item.semantic
+            start = int(rng.integers(max(1, len(tokens) - self.config.window + 1)))
+            piece = tokens[start : start + self.config.window]
+            return _Crop(np.zeros(0, dtype=np.int64), piece[None], start + len(piece) == len(tokens))
+        width = max(1, self.config.window // FRAMES_PER_SEMANTIC)
+        start = int(rng.integers(max(1, len(item.semantic) - width + 1)))
+        frames = slice(start * FRAMES_PER_SEMANTIC, (start + width) * FRAMES_PER_SEMANTIC)
+        codes = item.codes[:, frames]
+        coarse = codes[: layout.n_coarse]
+        if layout.kind == "fine":
+            return _Crop(coarse, codes[layout.n_coarse : layout.n_coarse + layout.n_fine], False)
+        tokens = item.semantic[start : start + width]
+        return _Crop(deduplicate(tokens).tokens if self.config.deduplicate else tokens, coarse, False)
+
+    def _checked(self, item: TokenisedUtterance, where: str) -> TokenisedUtterance:
+        semantic, codes = np.asarray(item.semantic, dtype=np.int64), np.asarray(item.codes, dtype=np.int64)
+        layout = self.config.layout
+        levels = layout.n_coarse + layout.n_fine
+        if semantic.ndim != 1 or codes.ndim != 2 or len(semantic) == 0 or len(codes) < levels:
+            raise ValueError(
+                f"{where}: semantic {semantic.shape} and codes {codes.shape}; give [frame] and [{levels}, frame]"
+            )
+        if not 0 <= len(semantic) * FRAMES_PER_SEMANTIC - codes.shape[1] < FRAMES_PER_SEMANTIC:
+            raise ValueError(
+                f"{where}: {len(semantic)} semantic tokens and {codes.shape[1]} acoustic frames do not cover the same"
+                " time; make both from the same samples"
+            )
+        return TokenisedUtterance(semantic, codes)
+
+
+def _floats(losses: StageLosses) -> dict[str, float]:
+    return {name: float(value.detach()) for name, value in losses._asdict().items()}
