@@ -1,0 +1,68 @@
+# audit and test are the two commands; both need Python >= 3.10 and a package index, nothing else.
+# One virtual environment serves both; it is rebuilt only when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV   ?= .venv
+PIP_FLAGS ?=
+BIN    := $(VENV)/bin
+
+# Run options of `make audit`: PROMPTS=manifest|corpus tree|folder SPLIT=test LIMIT=20 OUT=runs/mine ARGS="--seed 7"
+OUT ?= runs/audit-$(shell date +%Y%m%d-%H%M%S)
+
+export OMP_WAIT_POLICY := passive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help audit test check lint format types contracts unit wheel-test prompts clean
+
+help:
+	@echo 'make audit [PROMPTS=path] [SPLIT=name] [LIMIT=n] [OUT=folder]   audit the shipped model, write a report'
+	@echo 'make test                                                       lint, types, import contracts, tests'
+	@echo 'make check | lint | format | types | contracts | unit | wheel-test | clean'
+	@echo 'PYTHON=python3.12 chooses the interpreter, VENV=path the environment, PIP_FLAGS="..." goes to pip install'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo '$(PYTHON) is older than Python 3.10; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+audit: $(VENV)/.installed
+	@$(BIN)/audiolm-audit audit --gate never --out '$(OUT)' \
+	  $(if $(PROMPTS),--prompts '$(PROMPTS)') $(if $(SPLIT),--split '$(SPLIT)') $(if $(LIMIT),--limit '$(LIMIT)') $(ARGS)
+
+test: check
+
+check: lint types contracts unit
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-test
+	$(BIN)/pyright
+
+contracts: $(VENV)/.installed-test
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+wheel-test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/test_wheel.py $(ARGS)
+
+prompts: $(VENV)/.installed
+	$(BIN)/python recipes/prompts/make_prompts.py evaluation/prompts
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis
