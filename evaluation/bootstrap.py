@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 __all__ = ["Interval", "Resampler"]
 
@@ -107,9 +107,8 @@ class Resampler:
             return Interval(estimate, math.nan, math.nan, "no interval: too few replicates hold a value")
         tail = (1.0 - self.confidence) / 2.0
         low, high = np.quantile(usable, [tail, 1.0 - tail])
-        stretch = float(stats.t.ppf(1.0 - tail, n_speakers - 1) / stats.norm.ppf(1.0 - tail)) * math.sqrt(
-            n_speakers / (n_speakers - 1)
-        )
+        student, normal = special.stdtrit(n_speakers - 1, 1.0 - tail), special.ndtri(1.0 - tail)
+        stretch = float(student / normal) * math.sqrt(n_speakers / (n_speakers - 1))
         low = estimate - stretch * max(estimate - float(low), 0.0)
         high = estimate + stretch * max(float(high) - estimate, 0.0)
         if bounds[0] is not None:

@@ -82,6 +82,7 @@ def generate_items(
             advance(len(shard))
     if generator is not None and "continuation" in job.roles:
         records.extend(shuffled_records(records))
+    records.sort(key=lambda record: record.item_id)
     write_generations(run.generations, records)
     return records
 
