@@ -35,6 +35,8 @@ __all__ = [
     "load_weights",
     "part_digest",
     "save_part",
+    "stored_part",
+    "weights_digest",
 ]
 
 FORMAT = "audiolm"
@@ -115,6 +117,16 @@ def part_digest(folder: str | Path, part: str) -> str:
     document = _read_document(Path(folder), part)
     essence = {"part": part, "config": document["config"], "weights": document["weights_sha256"]}
     return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()
+
+
+def stored_part(folder: str | Path) -> str:
+    """Which part a folder holds, as its ``config.json`` says."""
+    return str(_read_document(Path(folder), None)["part"])
+
+
+def weights_digest(folder: str | Path) -> str:
+    """SHA-256 of the weights file as recorded beside it (what ``sha256sum`` prints for it)."""
+    return str(_read_document(Path(folder), None)["weights_sha256"])
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], folder: str | Path) -> None:
@@ -213,7 +225,7 @@ def _write_whole(path: Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _read_document(folder: Path, part: str) -> dict[str, Any]:
+def _read_document(folder: Path, part: str | None) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a folder that save_part wrote for part {part!r}")
@@ -228,7 +240,7 @@ def _read_document(folder: Path, part: str) -> dict[str, Any]:
             f"{path}: has format version {document.get('format_version')!r}, this program reads {FORMAT_VERSION};"
             " install the version that wrote it"
         )
-    if document.get("part") != part:
+    if part is not None and document.get("part") != part:
         raise CheckpointError(f"{path}: holds part {document.get('part')!r}, not {part!r}; give that part's folder")
     if not isinstance(document.get("weights_sha256"), str):
         raise CheckpointError(f"{path}: lacks 'weights_sha256'; copy the checkpoint again")

@@ -37,7 +37,7 @@ class SamplingOptions:
 
 
 def choose(logits: Tensor, uniform: Tensor, options: StageSampling) -> Tensor:
-    """Index ``[batch]`` drawn from ``logits`` ``[batch, token]`` by inverting the distribution at ``uniform`` ``[batch]``."""
+    """Index ``[batch]`` drawn from ``logits`` ``[batch, token]`` by inversion at ``uniform`` ``[batch]``."""
     if options.temperature == 0:
         return logits.argmax(dim=-1)
     logits = logits / options.temperature

@@ -25,14 +25,17 @@ class StageConfig:
     """One stage.
 
     ``window``: longest target, in its frames (semantic: 40 ms, coarse and fine: 20 ms); ``deduplicate``: drop
-    immediate repeats of semantic tokens (stages 1 and 2, AudioLM section III-B); ``aligned``: add the condition
-    ids of the same moment to each target position's input (our deviation; needs a condition with its timing).
+    immediate repeats of semantic tokens (stages 1 and 2, AudioLM section III-B); ``frames_per_token``: mean run
+    length of the training speech, by which stage 1 turns drawn tokens back into frames (1 where repeats are kept);
+    ``aligned``: add the condition ids of the same moment to each target position's input (our deviation; needs a
+    condition with its timing).
     """
 
     layout: Layout
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     window: int = 500
     deduplicate: bool = False
+    frames_per_token: float = 1.0
     aligned: bool = False
 
     def __post_init__(self) -> None:
@@ -41,6 +44,8 @@ class StageConfig:
         timed = self.aligned or self.layout.time_positions
         if self.deduplicate and timed and self.layout.kind == "coarse":
             raise ValueError("deduplicate removes the timing that aligned and time_positions need; choose one")
+        if self.frames_per_token < 1:
+            raise ValueError(f"frames_per_token is {self.frames_per_token}; a token lasts at least one frame")
         if self.aligned and self.layout.kind == "semantic":
             raise ValueError("the semantic stage has no condition to align; set aligned to false")
 
@@ -68,7 +73,10 @@ NANO_LAYERS = {"semantic": 4, "coarse": 4, "fine": 4}
 def nano_stage(
     kind: str, *, n_semantic: int, n_coarse: int = 4, n_fine: int = 8, codebook_size: int = 1024
 ) -> StageConfig:
-    """Small enough for two CPU cores. Deviations: rotary positions by time, aligned condition, repeats kept, shorter crops."""
+    """Small enough for two CPU cores.
+
+    Deviations: rotary positions by time, aligned condition, repeats kept, shorter crops.
+    """
     layout = Layout(
         kind=kind,  # type: ignore[arg-type]
         n_semantic=n_semantic,
@@ -121,7 +129,8 @@ class Stage(nn.Module):
         config = checkpoint.config_from_dict(StageConfig, mapping)
         if config.layout.kind != kind:
             raise checkpoint.CheckpointError(
-                f"{Path(folder) / checkpoint.CONFIG_NAME}: layout is {config.layout.kind!r}, not {kind!r}; copy it again"
+                f"{Path(folder) / checkpoint.CONFIG_NAME}: layout is {config.layout.kind!r}, not {kind!r};"
+                " copy it again"
             )
         stage = cls(config)
         checkpoint.load_weights(stage, state, folder)
@@ -236,7 +245,7 @@ class Stage(nn.Module):
         return x
 
     def _context(self, batch: TokenRows) -> Tensor | None:
-        """Aligned condition ``[batch, 1 + frame + 1, dim]``; the first row is for places outside the target, the last past its end."""
+        """Aligned condition ``[batch, 1 + frame + 1, dim]``; first and last row stand for places outside the target."""
         if self.align is None:
             return None
         summed = self.align(self.embedding(self._tensor(batch.aligned)).sum(dim=2))

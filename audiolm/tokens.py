@@ -49,7 +49,7 @@ def deduplicate(tokens: np.ndarray) -> Runs:
 
 
 def flatten(codes: np.ndarray) -> np.ndarray:
-    """Codes ``[level, frame]`` to ids row-major over (time, level), levels shifted apart by the caller: ``[frame * level]``."""
+    """Codes ``[level, frame]`` row-major over (time, level): ``[frame * level]``."""
     return np.ascontiguousarray(np.asarray(codes).T).reshape(-1)
 
 
@@ -147,12 +147,13 @@ class Layout:
     def legal_range(self, level: int, *, may_end: bool = False) -> tuple[int, int]:
         """First id and one past the last id that may stand at a target position of ``level`` (0-based in the stage)."""
         if not 0 <= level < self.target_levels:
-            raise ValueError(f"level {level} does not exist; stage {self.kind} has levels 0 to {self.target_levels - 1}")
+            last = self.target_levels - 1
+            raise ValueError(f"level {level} does not exist; stage {self.kind} has levels 0 to {last}")
         first = self.condition_size + level * self.target_size
         return first, first + self.target_size + int(may_end and self.kind == "semantic")
 
     def condition_ids(self, condition: np.ndarray) -> np.ndarray:
-        """Condition as ids ``[token]``: semantic tokens ``[run or frame]`` (coarse), codes ``[level, frame]`` (fine)."""
+        """Condition as ids ``[token]``: semantic tokens ``[token]`` (coarse) or codes ``[level, frame]`` (fine)."""
         condition = np.asarray(condition, dtype=np.int64)
         if self.kind == "semantic":
             return np.zeros(0, dtype=np.int64)

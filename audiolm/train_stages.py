@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ __all__ = ["StageTask", "StageTraining", "TokenisedUtterance"]
 
 
 class TokenisedUtterance(NamedTuple):
-    """Cached tokens of one recording: ``semantic`` int ``[frame at 25 Hz]``, ``codes`` int ``[level, frame at 50 Hz]``."""
+    """Cached tokens of one recording: ``semantic`` ``[frame at 25 Hz]``, ``codes`` ``[level, frame at 50 Hz]``."""
 
     semantic: np.ndarray
     codes: np.ndarray
@@ -57,9 +58,15 @@ class StageTask:
         self.train = [self._checked(item, f"training utterance {i}") for i, item in enumerate(train)]
         self.dev = [self._checked(item, f"development utterance {i}") for i, item in enumerate(dev)]
         if not self.train or not self.dev:
-            raise ValueError(f"{self.name}: {len(train)} training and {len(dev)} development utterances; give some of both")
+            raise ValueError(
+                f"{self.name}: {len(train)} training, {len(dev)} development utterances; give some of both"
+            )
+        if config.layout.kind == "semantic" and config.deduplicate:
+            frames = sum(len(item.semantic) for item in self.train)
+            runs = sum(len(deduplicate(item.semantic).tokens) for item in self.train)
+            self.config = dataclasses.replace(config, frames_per_token=frames / runs)
         with module_randomness(self.training.seed, 2**31 - 1):
-            self.model = Stage(config)
+            self.model = Stage(self.config)
         self.optimiser = Optimiser(self.model, self.training.optimiser)
         self.model.train()
 
@@ -76,9 +83,7 @@ class StageTask:
         rng = np.random.default_rng([self.training.seed, 2**32 - 1])
         with self.optimiser.averaged() as model, torch.inference_mode():
             stage: Stage = model  # type: ignore[assignment]
-            rows = [
-                _floats(stage.loss(self._batch(self.dev, rng))) for _ in range(self.training.validation_batches)
-            ]
+            rows = [_floats(stage.loss(self._batch(self.dev, rng))) for _ in range(self.training.validation_batches)]
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
     def state_dict(self) -> dict[str, Any]:

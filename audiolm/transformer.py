@@ -1,7 +1,8 @@
 """Decoder-only transformer with a preallocated key/value cache. It knows vectors and positions, no tokens, no audio.
 
 Two settings of one class: the paper's (T5 relative bias, layer norm, plain feed-forward) and the fast one
-(rotary positions, RMS norm, gated feed-forward, optional norm on queries and keys), which can use fused causal attention.
+(rotary positions, RMS norm, gated feed-forward, optional norm on queries and keys), which can use fused causal
+attention.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Cache:
     ``length``: tokens seen; ``valid``: bool ``[batch, capacity]``, False at left padding; None where no row is padded.
     """
 
-    def __init__(self, config: TransformerConfig, batch: int, capacity: int, valid: Tensor | None, device: torch.device):
+    def __init__(
+        self, config: TransformerConfig, batch: int, capacity: int, valid: Tensor | None, device: torch.device
+    ):
         shape = (config.layers, batch, config.heads, capacity, config.head_dim)
         self.keys = torch.empty(shape, device=device)
         self.values = torch.empty(shape, device=device)

@@ -75,7 +75,7 @@ class TargetQuantizer(nn.Module):
 
     @torch.no_grad()
     def start_from(self, log_mel: Tensor, generator: torch.Generator, rounds: int = 12) -> None:
-        """k-means from random frames of ``log_mel`` ``[batch, frame * frames, mel]``, so that all codes begin in use."""
+        """k-means on ``log_mel`` ``[batch, frame * frames, mel]``, so that all codes begin in use."""
         points = self.project(log_mel).flatten(0, 1)
         count = self.config.codes
         if len(points) < count:

@@ -15,9 +15,11 @@ from audiolm import checkpoint
 from audiolm.semantic.kmeans import Clusters, assign
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBert, W2vBertConfig
 
-__all__ = ["SemanticTokenizer", "TokenizerConfig", "W2vBertTokenizer"]
+__all__ = ["SemanticTokenizer", "TokenizerConfig", "W2vBertTokenizer", "encode_long", "load_tokenizer"]
 
 PART = "semantic"
+BLOCK_FRAMES, SIDE_FRAMES = 750, 25
+"""Longest stretch encoded at once (30 s) and what it sees beyond its ends (1 s), in 40 ms frames."""
 
 
 @runtime_checkable
@@ -26,8 +28,16 @@ class SemanticTokenizer(Protocol):
 
     n_tokens: int
 
+    def to(self, device: str) -> SemanticTokenizer:
+        """Itself, on ``device``."""
+        ...
+
     def encode(self, samples: Tensor) -> Tensor:
-        """16 kHz float32 ``[batch, time]`` to int64 ``[batch, ceil(time / 640)]`` in ``[0, n_tokens)``; deterministic."""
+        """16 kHz ``[batch, time]`` to int64 ``[batch, ceil(time / 640)]`` in ``[0, n_tokens)``; deterministic."""
+        ...
+
+    def save(self, folder: str | Path, record: Mapping[str, Any]) -> None:
+        """Write what :func:`load_tokenizer` reads."""
         ...
 
 
@@ -41,7 +51,8 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.tap_layer <= self.model.masked.layers:
-            raise ValueError(f"tap_layer is {self.tap_layer}; the masked stack has layers 1 to {self.model.masked.layers}")
+            last = self.model.masked.layers
+            raise ValueError(f"tap_layer is {self.tap_layer}; the masked stack has layers 1 to {last}")
 
 
 class W2vBertTokenizer(nn.Module):
@@ -90,3 +101,27 @@ class W2vBertTokenizer(nn.Module):
         features = self.model.features(padded, lengths, self.config.tap_layer)
         clusters = Clusters(*(self.get_buffer(name) for name in Clusters._fields))
         return assign(features, clusters)
+
+
+def load_tokenizer(folder: str | Path) -> SemanticTokenizer:
+    """The tokenizer a part folder holds: ours, or centroids over a torchaudio bundle."""
+    from audiolm.semantic import bundles
+
+    if checkpoint.stored_part(folder) == bundles.PART:
+        return bundles.BundleTokenizer.load(folder)
+    return W2vBertTokenizer.load(folder)
+
+
+def encode_long(tokenizer: SemanticTokenizer, samples: Tensor) -> Tensor:
+    """Tokens ``[frame]`` of one clip ``[time]`` in bounded memory: blocks of 30 s that see a second on either side."""
+    block, side = BLOCK_FRAMES * FRAME_SAMPLES, SIDE_FRAMES * FRAME_SAMPLES
+    if len(samples) <= block:
+        return tokenizer.encode(samples.unsqueeze(0))[0]
+    pieces = []
+    for start in range(0, len(samples), block):
+        first = max(0, start - side)
+        tokens = tokenizer.encode(samples[first : start + block + side].unsqueeze(0))[0]
+        skip = (start - first) // FRAME_SAMPLES
+        frames = -(-min(block, len(samples) - start) // FRAME_SAMPLES)
+        pieces.append(tokens[skip : skip + frames])
+    return torch.cat(pieces)

@@ -112,7 +112,8 @@ class W2vBert(nn.Module):
         frames). Gives ``[batch, frame, dim]``.
         """
         if not 1 <= layer <= self.config.masked.layers:
-            raise ValueError(f"layer {layer} does not exist; the masked stack has layers 1 to {self.config.masked.layers}")
+            last = self.config.masked.layers
+            raise ValueError(f"layer {layer} does not exist; the masked stack has layers 1 to {last}")
         log_mel, valid = self.spectrum(waveform, lengths)
         x = self.contrastive(self.subsampler(log_mel, valid), valid)
         return self.masked(x, valid, stop_after=layer)
@@ -126,7 +127,7 @@ class W2vBert(nn.Module):
         return self.log_mel(waveform, valid.repeat_interleave(per_frame, dim=1)), valid
 
     def forward(self, waveform: Tensor, lengths: Tensor, mask: Tensor, generator: torch.Generator) -> Losses:
-        """``mask``: bool ``[batch, frame]``, the frames to hide (see :func:`draw_mask`); ``generator`` draws distractors."""
+        """``mask``: bool ``[batch, frame]``, frames to hide (:func:`draw_mask`); ``generator`` draws distractors."""
         log_mel, valid = self.spectrum(waveform, lengths)
         quantized = self.quantizer(log_mel)
         x = self.subsampler(log_mel, valid)
