@@ -50,7 +50,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 
 types: $(VENV)/.installed-test
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 contracts: $(VENV)/.installed-test
 	$(BIN)/lint-imports --no-cache
