@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,9 @@ KINDS = ("semantic", "coarse", "fine")
 
 
 def _codec(part: str, recipe: Recipe) -> TrainingTask:
-    config = CodecTrainingConfig(steps=recipe.total_steps(part), seed=recipe.seed)
+    defaults = CodecTrainingConfig()
+    optimiser = replace(defaults.optimiser, steps=recipe.total_steps(part))
+    config = replace(defaults, optimiser=optimiser, seed=recipe.seed)
     return CodecTask(nano_codec(), config, recipe.recordings("train"), recipe.recordings("dev"))
 
 

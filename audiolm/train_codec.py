@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,28 @@ from audiolm.codec.config import CodecConfig
 from audiolm.codec.losses import MelLoss, SpectralLoss
 from audiolm.codec.soundstream import PART, SoundStream
 from audiolm.dataset import Recording, draw_crops
+from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, module_randomness
 
 __all__ = ["CodecTask", "CodecTrainingConfig"]
 
 
+CODEBOOKS = "quantizer.codebooks"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecTrainingConfig:
-    """``quantize_from``: step at which the codebooks start; ``steps`` sets the cosine schedule's end."""
+    """``quantize_from``: step at which the codebooks start; until then the autoencoder runs unquantised."""
 
-    steps: int = 20_000
+    optimiser: OptimiserConfig = field(
+        default_factory=lambda: OptimiserConfig(
+            steps=20_000, learning_rate=8e-4, weight_decay=0.01, betas=(0.8, 0.99), ema_decay=0.998
+        )
+    )
     batch: int = 8
     seconds: float = 1.0
-    learning_rate: float = 8e-4
-    final_share: float = 0.05
-    warmup_steps: int = 100
     quantize_from: int = 300
     mel_weight: float = 1.0
-    spectral_weight: float = 1.0
-    clip_norm: float = 1.0
-    average_decay: float = 0.998
+    spectral_weight: float = 8.0
     seed: int = 0
 
 
@@ -52,70 +54,57 @@ class CodecTask:
         held_out: list[Recording],
     ) -> None:
         self.config, self.training, self.held_out = config, training, held_out
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
+        with module_randomness(config.seed, 2**31 - 1):
             self.codec = SoundStream(codec_config)
-            self.average = SoundStream(codec_config).eval().requires_grad_(False)
-        self.average.load_state_dict(self.codec.state_dict())
         self.mel = MelLoss(codec_config.sample_rate_hz)
         self.spectral = SpectralLoss()
-        self.optimiser = torch.optim.AdamW(
-            self.codec.parameters(), lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
-        )
+        self.optimiser = Optimiser(self.codec, config.optimiser)
 
     def training_step(self, step: int) -> dict[str, float]:
+        """One batch of crops, drawn from (seed, step) alone, with a random gain of 0.3 to 1.5 each."""
         config = self.config
         if step == config.quantize_from:
             self._start_codebooks()
         rng = np.random.default_rng([config.seed, step])
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         length = int(config.seconds * self.codec.config.sample_rate_hz)
         samples = draw_crops(self.training, batch=config.batch, length=length, rng=rng)
         samples = samples * torch.from_numpy(rng.uniform(0.3, 1.5, (len(samples), 1)).astype(np.float32))
         self.codec.train()
-        output, quantized = self.codec(samples, generator=generator)
+        output, quantized = self.codec(samples, generator=generator_for(rng))
         losses = {"mel": self.mel(output, samples), "spectral": self.spectral(output, samples)}
         total = config.mel_weight * losses["mel"] + config.spectral_weight * losses["spectral"]
         if quantized is not None:
             losses["commitment"] = quantized.commitment
             total = total + self.codec.config.commitment_weight * quantized.commitment
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate(step)
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), config.clip_norm)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"codec gradient is not finite at step {step}; lower the learning rate")
-        self.optimiser.step()
-        self._update_average()
-        return {name: float(value.detach()) for name, value in losses.items()} | {"gradient_norm": float(norm)}
+        report = self.optimiser.step(total, step)
+        self.optimiser.average[CODEBOOKS].copy_(self.codec.quantizer.codebooks)
+        return {name: float(value.detach()) for name, value in losses.items()} | report
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
         rate = self.codec.config.sample_rate_hz
         mel, sdr = [], []
         codes: list[Tensor] = []
-        for item in self.held_out:
-            samples = torch.from_numpy(item.samples[: 6 * rate])[None]
-            output, quantized = self.average(samples)
-            mel.append(float(self.mel(output, samples)))
-            sdr.append(_si_sdr_db(output[0], samples[0]))
-            if quantized is not None:
-                codes.append(quantized.codes[0])
+        with self.optimiser.averaged():
+            for item in self.held_out:
+                samples = torch.from_numpy(item.samples[: 6 * rate])[None]
+                output, quantized = self.codec(samples)
+                mel.append(float(self.mel(output, samples)))
+                sdr.append(_si_sdr_db(output[0], samples[0]))
+                if quantized is not None:
+                    codes.append(quantized.codes[0])
         measures = {"mel": float(np.mean(mel)), "si_sdr_db": float(np.mean(sdr))}
         return measures | (_usage(torch.cat(codes, dim=1), self.codec.config.codebook_size) if codes else {})
 
     def state_dict(self) -> Mapping[str, Any]:
         return {
             "codec": self.codec.state_dict(),
-            "average": self.average.state_dict(),
             "moving_sums": dict(self.codec.quantizer.training_buffers),
             "optimiser": self.optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.codec.load_state_dict(state["codec"])
-        self.average.load_state_dict(state["average"])
         for name, buffer in self.codec.quantizer.training_buffers.items():
             buffer.copy_(state["moving_sums"][name])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -126,17 +115,9 @@ class CodecTask:
             folder,
             part=PART,
             config=config_to_dict(self.codec.config),
-            state_dict=self.average.state_dict(),
+            state_dict=self.optimiser.average,
             record=details,
         )
-
-    def _learning_rate(self, step: int) -> float:
-        config = self.config
-        if step < config.warmup_steps:
-            return config.learning_rate * (step + 1) / config.warmup_steps
-        progress = min(1.0, (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps))
-        cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
-        return config.learning_rate * (config.final_share + (1.0 - config.final_share) * cosine)
 
     @torch.no_grad()
     def _start_codebooks(self) -> None:
@@ -150,14 +131,7 @@ class CodecTask:
             crops = draw_crops(self.training, batch=20, length=rate, rng=rng)
             latents.append(self.codec.latents(crops).transpose(1, 2).flatten(0, 1))
         self.codec.quantizer.initialise(torch.cat(latents), generator)
-        self.average.quantizer.load_state_dict(self.codec.quantizer.state_dict())
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        weight = 1.0 - self.config.average_decay
-        for mean, value in zip(self.average.parameters(), self.codec.parameters(), strict=True):
-            mean.lerp_(value, weight)
-        self.average.quantizer.codebooks.copy_(self.codec.quantizer.codebooks)
+        self.optimiser.restart_average()
 
 
 def _si_sdr_db(output: Tensor, target: Tensor) -> float:

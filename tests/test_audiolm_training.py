@@ -12,6 +12,7 @@ import torch
 from audiolm.audio import AudioClip, write_audio
 from audiolm.codec import CodecConfig, SoundStream
 from audiolm.dataset import Recording, draw_crops, read_recordings
+from audiolm.optimisation import OptimiserConfig
 from audiolm.train_codec import CodecTask, CodecTrainingConfig
 from audiolm.training import LoopConfig, train
 
@@ -25,7 +26,9 @@ TINY = CodecConfig(
     encoder_units=(1, 1),
     decoder_units=(1, 1),
 )
-TRAINING = CodecTrainingConfig(steps=12, batch=2, seconds=0.2, quantize_from=4, warmup_steps=2)
+TRAINING = CodecTrainingConfig(
+    optimiser=OptimiserConfig(steps=12, learning_rate=1e-3, warmup_steps=2), batch=2, seconds=0.2, quantize_from=4
+)
 
 
 def recordings(count: int = 3) -> list[Recording]:

@@ -48,6 +48,8 @@ class MelLoss(nn.Module):
 class SpectralLoss(nn.Module):
     """Mean L1 between complex spectra whose magnitudes are compressed by a power of 0.3."""
 
+    window: Tensor
+
     def __init__(self, size: int = 512, exponent: float = 0.3) -> None:
         super().__init__()
         self.size, self.exponent = size, exponent

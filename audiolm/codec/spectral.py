@@ -1,5 +1,8 @@
 """Lighter encoder and decoder: a short-time Fourier transform in place of the sample-rate layers.
 
+The network sees and predicts real and imaginary parts of a spectrum whose magnitudes are compressed, so that copying
+its input would already reconstruct the waveform: phase needs no learning of its own.
+
 Both work at twice the frame rate next to the signal and at the frame rate next to the quantiser. Analysis frames
 end where their last sample ends, so latents are causal; the synthesis windows overlap, so a decoded sample needs
 ``window - hop/2`` samples of later frames: a fixed look-ahead (30 ms in ``nano``). The paper's decoder has none.
@@ -19,12 +22,16 @@ __all__ = ["SpectralDecoder", "SpectralEncoder"]
 COMPRESSION = 0.3
 """Exponent of the magnitude compression of analysis frames; phase is kept."""
 
-MAX_LOG_MAGNITUDE = 6.0
-"""Ceiling of the predicted log magnitude: keeps an untrained decoder finite."""
+MAX_COMPRESSED = 8.0
+"""Ceiling of a predicted compressed magnitude (full scale is about 5): keeps an untrained decoder finite."""
+
+FLOOR = 1e-6
 
 
 class SpectralEncoder(nn.Module):
     """``[batch, time]`` to latents ``[batch, latent, frame]``."""
+
+    window: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -51,6 +58,8 @@ class SpectralEncoder(nn.Module):
 class SpectralDecoder(nn.Module):
     """Latents ``[batch, latent, frame]`` to ``[batch, frame * hop]`` through an inverse transform with overlap-add."""
 
+    window: Tensor
+
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.window_size, self.step = config.window, config.hop // 2
@@ -65,8 +74,9 @@ class SpectralDecoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         x = self.coarse(self.first(latents))
         x = self.head(F.elu(self.fine(self.up(F.elu(x)))))  # [batch, 2 * bin, 2 * frame]
-        log_magnitude, phase = x.chunk(2, dim=1)
-        spectrum = torch.polar(log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), phase)
+        compressed = torch.stack(x.chunk(2, dim=1), dim=-1).float()
+        magnitude = (compressed.square().sum(dim=-1, keepdim=True) + FLOOR).sqrt().clamp(max=MAX_COMPRESSED)
+        spectrum = torch.view_as_complex((compressed * magnitude.pow(1.0 / COMPRESSION - 1.0)).contiguous())
         return self._overlap_add(torch.fft.irfft(spectrum, n=self.window_size, dim=1))
 
     def _overlap_add(self, frames: Tensor) -> Tensor:
@@ -75,8 +85,8 @@ class SpectralDecoder(nn.Module):
         length = self.window_size + (count - 1) * self.step
         squared = self.window.square()
         weights = squared[:, None].expand(-1, count).unsqueeze(0)
-        fold = {"output_size": (1, length), "kernel_size": (1, self.window_size), "stride": (1, self.step)}
-        total = F.fold(frames * self.window[:, None], **fold)[:, 0, 0]
-        norm = F.fold(weights, **fold)[:, 0, 0]
+        shape, kernel, stride = (1, length), (1, self.window_size), (1, self.step)
+        total = F.fold(frames * self.window[:, None], shape, kernel, stride=stride)[:, 0, 0]
+        norm = F.fold(weights, shape, kernel, stride=stride)[:, 0, 0]
         start = self.window_size - self.step
         return total[:, start:] / norm[:, start:].clamp_min(1e-3)
