@@ -70,7 +70,7 @@ class Resampler:
         estimate = float(np.sum(numerators)) / total if total else math.nan
         n_speakers = int(np.count_nonzero(denominators))
         if n_speakers < MIN_SPEAKERS:
-            return Interval(estimate, math.nan, math.nan, _no_interval(n_speakers))
+            return Interval(estimate, math.nan, math.nan, _no_interval(n_speakers, speakers))
         weights = self.plan(speakers)
         below = weights @ denominators
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -90,7 +90,7 @@ class Resampler:
         """
         estimate = of_weights(np.ones(len(speakers)))
         if n_speakers < MIN_SPEAKERS:
-            return Interval(estimate, math.nan, math.nan, _no_interval(n_speakers))
+            return Interval(estimate, math.nan, math.nan, _no_interval(n_speakers, speakers))
         replicates = np.array([of_weights(row) for row in self.plan(speakers)])
         return self.interval(estimate, replicates, n_speakers, bounds)
 
@@ -119,5 +119,7 @@ class Resampler:
         return Interval(estimate, low, high, method)
 
 
-def _no_interval(n_speakers: int) -> str:
-    return "no interval: fewer than two speakers" if n_speakers else "no value"
+def _no_interval(n_speakers: int, speakers: Sequence[str]) -> str:
+    if not n_speakers:
+        return "no value"
+    return "no interval: fewer than two speakers" + (" (unknown speakers count as one)" if "" in speakers else "")

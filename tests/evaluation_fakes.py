@@ -39,7 +39,9 @@ def write_prompts(folder: Path, speakers: int = 4, each: int = 3, seconds: float
     for speaker in range(speakers):
         for take in range(each):
             name = f"s{speaker}-{take}"
-            sf.write(folder / f"{name}.wav", tone(seconds, 150 + 40 * speaker + 7 * take, 0.1 + 0.05 * speaker), RATE_HZ)
+            sf.write(
+                folder / f"{name}.wav", tone(seconds, 150 + 40 * speaker + 7 * take, 0.1 + 0.05 * speaker), RATE_HZ
+            )
             rows.append(
                 {
                     "utterance_id": name,

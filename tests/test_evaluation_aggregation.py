@@ -56,13 +56,20 @@ def test_a_ratio_is_a_ratio_of_sums_and_parts_have_no_rows() -> None:
 def test_what_is_not_ok_is_counted_and_left_out() -> None:
     records = [record(f"u{n}", f"s{n}", "codec") for n in range(5)]
     rows = [score_row(r, "m", float(n)) for n, r in enumerate(records[:3])]
-    rows += [score_row(records[3], "m", math.nan, status="skipped"), score_row(records[4], "m", math.nan, status="failed")]
+    rows += [
+        score_row(records[3], "m", math.nan, status="skipped"),
+        score_row(records[4], "m", math.nan, status="failed"),
+    ]
     row = summarised(records, rows)[0].loc[("s", "m", "codec", "all", "")]
     assert (row["estimate"], row["n_items"], row["n_skipped"], row["n_failed"]) == (1.0, 3, 1, 1)
 
 
 def test_groups_hold_their_own_items_and_unknown_is_in_none() -> None:
-    records = [record("a", "1", "codec", {"gender": "F"}), record("b", "2", "codec", {"gender": "M"}), record("c", "3", "codec")]
+    records = [
+        record("a", "1", "codec", {"gender": "F"}),
+        record("b", "2", "codec", {"gender": "M"}),
+        record("c", "3", "codec"),
+    ]
     frame, _ = summarised(records, [score_row(r, "m", v) for r, v in zip(records, (1.0, 2.0, 6.0), strict=True)])
     assert frame.loc[("s", "m", "codec", "gender", "F"), "estimate"] == 1.0
     assert frame.loc[("s", "m", "codec", "gender", "M"), "estimate"] == 2.0
@@ -120,7 +127,7 @@ def test_bounds_of_the_measure_hold() -> None:
 
 @pytest.mark.parametrize("n_speakers", [5, 10, 20])
 def test_coverage_is_right_with_few_speakers(n_speakers: int) -> None:
-    """Word errors of ``n_speakers`` x 15 utterances, spread between speakers of 6 points (reference evaluation.md 0)."""
+    """Word errors of ``n_speakers`` x 15 utterances, 6 points spread between speakers (evaluation.md 0)."""
     rng = np.random.default_rng(n_speakers)
     trials, covered, truth, words = 600, 0, 0.15, 20
     speakers = [f"s{number:02}" for number in range(n_speakers)]
@@ -158,7 +165,12 @@ def test_detection_rates_of_separated_and_of_equal_scores() -> None:
 
 def test_without_human_recordings_the_detectors_own_scores_serve() -> None:
     own = [
-        {"speaker_id": f"h{n}", "condition": condition, "split": "test", "llr": 2.0 + n if condition == "codec" else 9.0}
+        {
+            "speaker_id": f"h{n}",
+            "condition": condition,
+            "split": "test",
+            "llr": 2.0 + n if condition == "codec" else 9.0,
+        }
         for n in range(5)
         for condition in ("clean", "codec")
     ] + [{"speaker_id": "h9", "condition": "codec", "split": "test", "llr": None}]

@@ -20,8 +20,8 @@ from evaluation.run_lock import LOCK_NAME, run_lock
 
 def scores(**changes: object) -> pd.DataFrame:
     base = {
-        "schema_version": 1, "run_id": "r", "item_id": ["b", "a"], "utterance_id": "u", "speaker_id": "s", "system": "x",
-        "role": "codec", "scorer": "m", "measure": "v", "value": [1.0, 2.0], "status": "ok", "reason": "",
+        "schema_version": 1, "run_id": "r", "item_id": ["b", "a"], "utterance_id": "u", "speaker_id": "s",
+        "system": "x", "role": "codec", "scorer": "m", "measure": "v", "value": [1.0, 2.0], "status": "ok", "reason": "",
         "scorer_version": "1",
     }  # fmt: skip
     return pd.DataFrame(base | changes)
@@ -72,7 +72,9 @@ def test_reading_refuses_other_versions_columns_and_files(tmp_path: Path) -> Non
 
 
 def test_a_missing_interval_survives_the_summary_table(tmp_path: Path) -> None:
-    row = dict.fromkeys(SUMMARY_SCHEMA.names, "x") | dict.fromkeys(["estimate", "ci_low", "ci_high", "confidence"], np.nan)
+    row = dict.fromkeys(SUMMARY_SCHEMA.names, "x") | dict.fromkeys(
+        ["estimate", "ci_low", "ci_high", "confidence"], np.nan
+    )
     row |= dict.fromkeys(["n_items", "n_speakers", "n_skipped", "n_failed"], 3)
     write_summary(tmp_path / "s.parquet", pd.DataFrame([row]))
     assert read_summary(tmp_path / "s.parquet")["ci_low"].isna().all()
@@ -97,7 +99,7 @@ def _hold(folder: str, ready, done) -> None:
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     ready, done = context.Event(), context.Event()
     process = context.Process(target=_hold, args=(str(tmp_path), ready, done))
     process.start()

@@ -83,9 +83,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(made: tuple[Path, list[Gene
         assert (other[key].content_sha256 == record.content_sha256) == (record.role == "reference")
 
 
-def test_an_item_does_not_depend_on_its_neighbours(
-    made: tuple[Path, list[GenerationRecord]], tmp_path: Path
-) -> None:
+def test_an_item_does_not_depend_on_its_neighbours(made: tuple[Path, list[GenerationRecord]], tmp_path: Path) -> None:
     root, records = made
     rows = [{"utterance_id": "s2-1", "audio_path": "s2-1.wav", "speaker_id": "spk2"}]
     alone = by_id(generate(write_manifest(root / "prompts", rows, "alone.csv"), tmp_path / "alone"))
@@ -211,6 +209,8 @@ def test_odd_ids_make_safe_and_distinct_file_names(name: str) -> None:
 @pytest.mark.parametrize("speakers", ["ab", "aab", "aabb", "aaabbc", "abcabcabc", "aaaab"])
 def test_other_speaker_always_finds_another(speakers: str) -> None:
     partners = other_speaker(list(speakers))
-    assert all(partner is not None and speakers[partner] != own for own, partner in zip(speakers, partners, strict=True))
+    assert all(
+        partner is not None and speakers[partner] != own for own, partner in zip(speakers, partners, strict=True)
+    )
     if max(map(speakers.count, speakers)) * 2 <= len(speakers):
         assert sorted(partner for partner in partners if partner is not None) == list(range(len(speakers)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +13,6 @@ from evaluation_fakes import RATE_HZ, tone, write_manifest, write_prompts
 from evaluation.manifest import prompts_origin, read_utterances
 from evaluation.records import Utterance
 from evaluation.splits import limit_round_robin, speaker_disjoint_split
-
-CORPUS = Path(os.environ.get("AUDIOLM_CORPUS", Path(__file__).resolve().parents[2] / "shared" / "corpus"))
 
 
 def row(name: str, path: str, **more: str) -> dict[str, str]:
@@ -85,7 +82,9 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_second_and_later_duplicates_get_an_id_of_their_own_and_a_problem(wav: Path) -> None:
-    manifest = write_manifest(wav.parent, [row("a", "a.wav"), row("a", "a.wav"), row("a#3", "a.wav"), row("a", "a.wav")])
+    manifest = write_manifest(
+        wav.parent, [row("a", "a.wav"), row("a", "a.wav"), row("a#3", "a.wav"), row("a", "a.wav")]
+    )
     utterances = read_utterances(manifest)
     assert [bool(u.problem) for u in utterances] == [False, True, False, True]
     assert len({u.utterance_id for u in utterances}) == 4
@@ -235,12 +234,10 @@ def test_splits_refuse_what_cannot_be() -> None:
         speaker_disjoint_split(utterances_of({"a": 9}), {"train": 0.5, "test": 0.5}, seed=0)
 
 
-def test_the_corpus_reads_as_it_is() -> None:
-    if not (CORPUS / "manifest.csv").is_file():
-        pytest.skip(f"the audio corpus is not at {CORPUS}")
-    utterances = read_utterances(CORPUS / "manifest.csv", split="test")
+def test_the_corpus_reads_as_it_is(corpus: Path) -> None:
+    utterances = read_utterances(corpus / "manifest.csv", split="test")
     assert len({u.speaker_id for u in utterances}) == 10 and all(u.transcript for u in utterances)
     assert not any(u.problem for u in utterances) and prompts_origin(utterances) == "human"
     assert {u.groups["gender"] for u in utterances} == {"F", "M"}
-    fair = read_utterances(CORPUS / "manifest.csv", split="fairness")
+    fair = read_utterances(corpus / "manifest.csv", split="fairness")
     assert sum("accent" in u.groups for u in fair) > 200
