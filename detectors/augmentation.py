@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 
 from detectors.features import SAMPLE_RATE_HZ
 
@@ -48,7 +49,7 @@ def _reverb(config: AugmentConfig, size: int, rng: np.random.Generator) -> np.nd
     response = rng.standard_normal(length) * decay
     response *= 10.0 ** (rng.uniform(-12.0, -3.0) / 20.0) / np.sqrt(np.sum(response**2))
     response[0] = 1.0
-    return np.fft.rfft(response, size)
+    return rfft(response, size)
 
 
 def _noise(length: int, recordings: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
@@ -59,20 +60,30 @@ def _noise(length: int, recordings: Sequence[np.ndarray], rng: np.random.Generat
         start = int(rng.integers(recording.size - length))
         return recording[start : start + length].astype(np.float64)
     shape = np.maximum(np.fft.rfftfreq(length), 1e-3) ** (-rng.uniform(0.0, 1.0))
-    return np.fft.irfft(np.fft.rfft(rng.standard_normal(length)) * shape, length)
+    return irfft(rfft(rng.standard_normal(length)) * shape, length)
+
+
+def _filtered(samples: np.ndarray, responses: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Through all ``responses`` (spectra of a ``size``-point transform), cut to the length it had."""
+    if not responses:
+        return samples
+    spectrum = rfft(samples, size)
+    for response in responses:
+        spectrum = spectrum * response
+    return irfft(spectrum, size)[: samples.size]
 
 
 def _augment(
     window: np.ndarray, config: AugmentConfig, noises: Sequence[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    size = 1 << int(np.ceil(np.log2(window.size + 0.3 * SAMPLE_RATE_HZ)))
+    size = next_fast_len(window.size + int(0.3 * SAMPLE_RATE_HZ), real=True)
     frequency_hz = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE_HZ)
-    response = np.ones(frequency_hz.size, dtype=np.complex128)
+    responses = []
     if rng.random() < config.reverb_share:
-        response *= _reverb(config, size, rng)
+        responses.append(_reverb(config, size, rng))
     if rng.random() < config.equaliser_share:
-        response *= _equaliser(config, frequency_hz, rng)
-    changed = np.fft.irfft(np.fft.rfft(window, size) * response, size)[: window.size]
+        responses.append(_equaliser(config, frequency_hz, rng))
+    changed = _filtered(window, responses, size)
     if rng.random() < config.noise_share:
         noise = _noise(window.size, noises, rng)
         snr_db = rng.uniform(*config.snr_db)
@@ -80,7 +91,7 @@ def _augment(
         changed = changed + noise * ratio * 10.0 ** (-snr_db / 20.0)
     if rng.random() < config.low_pass_share:
         band = _low_pass(config, frequency_hz, rng)
-        changed = np.fft.irfft(np.fft.rfft(changed, size) * band, size)[: window.size]
+        changed = _filtered(changed, [band], size)
     peak = max(float(np.abs(changed).max()), 1e-9)
     level = 10.0 ** (rng.uniform(*config.gain_db) / 20.0) / peak
     return np.clip(np.round(changed * level * 32767.0) / 32767.0, -1.0, 1.0).astype(np.float32)

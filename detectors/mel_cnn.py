@@ -99,7 +99,7 @@ class MelCnnDetector:
                 scored += self._score_segment(segment, active)
         except _NotFiniteError:
             return float("nan"), [], "holds NaN or infinite samples"
-        problem = _why_abstain(total, len(scored))
+        problem = _why_abstain(total, len(scored), min(total.bandwidth_hz, sample_rate_hz / 2))
         mean = float(np.mean([score for _, _, score in scored])) if scored else float("nan")
         return mean, scored, problem
 
@@ -155,7 +155,7 @@ def _finite(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield array.astype(np.float32, copy=False)
 
 
-def _why_abstain(total: SpeechSurvey, windows: int) -> str:
+def _why_abstain(total: SpeechSurvey, windows: int, bandwidth_hz: float) -> str:
     """The first reason that applies, or "" where the clip can be judged."""
     if total.samples == 0:
         return "holds no samples"
@@ -167,8 +167,8 @@ def _why_abstain(total: SpeechSurvey, windows: int) -> str:
         return "no speech: the level is steady or nothing is loud enough"
     if total.active_s < SHORTEST_S or windows == 0:
         return "under 1 s of speech"
-    if total.bandwidth_hz < LEAST_BANDWIDTH_HZ:
-        return f"narrow band: nothing above {total.bandwidth_hz:.0f} Hz, {LEAST_BANDWIDTH_HZ:.0f} Hz are needed"
+    if bandwidth_hz < LEAST_BANDWIDTH_HZ:
+        return f"narrow band: nothing above {bandwidth_hz:.0f} Hz, {LEAST_BANDWIDTH_HZ:.0f} Hz are needed"
     return ""
 
 

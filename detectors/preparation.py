@@ -21,7 +21,7 @@ CONTEXT_S = 1
 FRAME_SAMPLES = 320
 """20 ms at 16 kHz: the grid on which speech activity is decided."""
 ABOVE_FLOOR_DB, BELOW_PEAK_DB, QUIETEST_DBFS = 6.0, 40.0, -65.0
-SPREAD_FRAMES = 5
+CLOSED_FRAMES = 11
 PLATEAU_SAMPLES = 3
 PLATEAU_TOLERANCE = 1e-4
 BANDWIDTH_DB = 60.0
@@ -43,8 +43,8 @@ def resample(samples: np.ndarray, source_hz: int, target_hz: int = SAMPLE_RATE_H
 def active_frames(samples: np.ndarray) -> np.ndarray:
     """Which 20 ms frames of 16 kHz ``samples`` hold speech, bool ``[frame]``.
 
-    A frame counts where it stands 6 dB over the quietest tenth and within 40 dB of the loudest frame, or lies
-    within 100 ms of such a frame (stops and short pauses belong to speech). A steady sound has none.
+    A frame counts where it stands 6 dB over the quietest tenth and within 40 dB of the loudest frame, or in a
+    gap of at most 200 ms between such frames (stops belong to speech). A steady sound has none.
     """
     count = samples.size // FRAME_SAMPLES
     if count == 0:
@@ -52,8 +52,9 @@ def active_frames(samples: np.ndarray) -> np.ndarray:
     frames = samples[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES).astype(np.float64)
     level_dbfs = 10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-10)
     threshold = max(np.percentile(level_dbfs, 10) + ABOVE_FLOOR_DB, level_dbfs.max() - BELOW_PEAK_DB, QUIETEST_DBFS)
-    loud = (level_dbfs > threshold).astype(np.float64)
-    return np.convolve(loud, np.ones(2 * SPREAD_FRAMES + 1), mode="full")[SPREAD_FRAMES : SPREAD_FRAMES + count] > 0.5
+    reach = np.ones(CLOSED_FRAMES)
+    spread = np.convolve(level_dbfs > threshold, reach, mode="full") > 0.5
+    return np.convolve(spread, reach, mode="valid") > CLOSED_FRAMES - 0.5
 
 
 def speech_span(active: np.ndarray) -> tuple[int, int]:

@@ -33,12 +33,12 @@ class TrainConfig:
     """``steps``: optimiser steps; ``patience``: checks without a better held-out loss before stopping."""
 
     seed: int = 0
-    steps: int = 600
+    steps: int = 1500
     batch: int = 48
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    check_every: int = 50
-    patience: int = 5
+    check_every: int = 100
+    patience: int = 6
     network: MelCnnConfig = field(default_factory=MelCnnConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -161,7 +161,7 @@ def _step(
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def _masked(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

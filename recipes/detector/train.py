@@ -103,11 +103,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     started = time.perf_counter()
-    clips = build_clips(arguments.corpus, arguments.cache, DataSizes.usual(arguments.share), arguments.seed, arguments.generations)
+    sizes = DataSizes.usual(arguments.share)
+    clips = build_clips(arguments.corpus, arguments.cache, sizes, arguments.seed, arguments.generations)
     logger.info("data ready after %.0f s", time.perf_counter() - started)
     train, held = (_of(clips, split, arguments.leave_out) for split in ("train", "held"))
     config = replace(TrainConfig(), seed=arguments.seed, steps=arguments.steps)
-    work = arguments.cache / f"fit-{len(train)}-{len(held)}-{arguments.leave_out or 'all'}-{arguments.seed}-{arguments.steps}"
+    name = f"fit-{len(train)}-{len(held)}-{arguments.leave_out or 'all'}-{arguments.seed}-{arguments.steps}"
+    work = arguments.cache / name
     network, history = fit(train, held, config, noises=noise_recordings(arguments.corpus), work=work)
     logger.info("trained after %.0f s", time.perf_counter() - started)
     score = _detector(network, IDENTITY).score_blocks
