@@ -20,18 +20,21 @@ help:
 	@echo 'make check | lint | format | types | contracts | unit | wheel-test | clean'
 	@echo 'PYTHON=python3.12 chooses the interpreter, VENV=path the environment, PIP_FLAGS="..." goes to pip install'
 
-$(BIN)/python:
+$(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo '$(PYTHON) is older than Python 3.10; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 2; }
+	  { echo '$(PYTHON) is missing or older than Python 3.10; name another one: make PYTHON=python3.12 ...' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: pyproject.toml | $(VENV)/.created
+	@echo 'installing into $(VENV): PyTorch and what the audit needs (several gigabytes the first time)'
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable .
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/.created
+	@echo 'installing into $(VENV): PyTorch, what the audit needs, and the test tools (several gigabytes the first time)'
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable '.[test]'
-	@touch $@ $(VENV)/.installed
+	@touch $(VENV)/.installed $@
 
 audit: $(VENV)/.installed
 	@$(BIN)/audiolm-audit audit --gate never --out '$(OUT)' \
