@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ import pandas as pd
 from evaluation.bootstrap import Interval, Resampler
 from evaluation.detection_rates import HeldOut, detection_summary
 from evaluation.frames import SUMMARY_SCHEMA, read_generations, read_scores, write_summary
+from evaluation.measure_columns import FAILED, OK, SKIPPED, MeasureColumn, measure_columns
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.summary_rows import summary_row
-from evaluation.table_queries import blocks, numbers, rows_where
+from evaluation.table_queries import rows_where
 
 __all__ = ["PAIRED_PREFIX", "summarise", "summary_frame"]
 
@@ -59,66 +61,64 @@ def summary_frame(
     """Every measure by system, role and group; and the entries of the paired differences that were added."""
     paired_scores, paired_measures = _paired_differences(scores, measures)
     scores = pd.concat([scores, paired_scores], ignore_index=True) if len(paired_scores) else scores
-    by_scorer: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in [*measures, *paired_measures]:
-        by_scorer.setdefault(entry["scorer"], []).append(entry)
-    rows: list[dict[str, object]] = []
-    for group_by, group, items, speakers in _slices(records):
-        part = scores if items is None else rows_where(scores, utterance_id=items)
-        for (system, role, scorer), block in blocks(part, ["system", "role", "scorer"]):
-            for entry in by_scorer.get(scorer, ()):
-                if entry["aggregate"] == "none":
-                    continue
-                key = {"system": system, "role": role, "group_by": group_by, "group": group, "scorer": scorer}
-                rows.append(_measure_row(key, entry, block, speakers, resampler))
+    columns = measure_columns(scores, [*measures, *paired_measures])
+    rows = [
+        _measure_row(part, column, resampler) for part in _parts(records) for column in columns if part.touches(column)
+    ]
     return _as_frame(rows), paired_measures
 
 
-def _slices(records: Sequence[GenerationRecord]):
-    """``(group_by, group, utterance ids or None for all, sorted speakers)`` of the whole and of every group."""
-    yield "all", "", None, sorted({record.speaker_id for record in records})
-    names = sorted({name for record in records for name in record.groups})
-    for name in names:
-        for value in sorted({record.groups[name] for record in records if name in record.groups}):
-            inside = [record for record in records if record.groups.get(name) == value]
-            yield name, value, {record.utterance_id for record in inside}, sorted({r.speaker_id for r in inside})
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The whole run, or the utterances of one group; ``speakers`` are sorted and carry the resampling plan."""
+
+    group_by: str
+    group: str
+    utterances: frozenset[str] | None
+    speakers: tuple[str, ...]
+
+    def holds(self, column: MeasureColumn) -> np.ndarray:
+        """Which items of a column belong here, bool ``[item]``."""
+        if self.utterances is None:
+            return np.ones(len(column.status), dtype=bool)
+        return np.fromiter((name in self.utterances for name in column.utterances), bool, len(column.status))
+
+    def touches(self, column: MeasureColumn) -> bool:
+        return self.utterances is None or not self.utterances.isdisjoint(column.utterances)
 
 
-def _measure_row(
-    key: Mapping[str, str],
-    entry: Mapping[str, Any],
-    block: pd.DataFrame,
-    speakers: Sequence[str],
-    resampler: Resampler,
-) -> dict[str, object]:
-    if entry["aggregate"] == "ratio_of_sums":
-        above = rows_where(block, measure=entry["numerator"])
-        below = rows_where(block, measure=entry["denominator"], status="ok").filter(items=["item_id", "value"])
-        values = rows_where(above, status="ok").merge(
-            below, on="item_id", suffixes=("", "_below"), validate="one_to_one"
-        )
-        denominators = numbers(values, "value_below")
-    else:
-        above = rows_where(block, measure=entry["measure"])
-        values = rows_where(above, status="ok")
-        denominators = np.ones(len(values))
-    position = {speaker: index for index, speaker in enumerate(speakers)}
-    index = np.array([position[speaker] for speaker in values["speaker_id"]], dtype=np.int64)
-    numerator_sums = np.bincount(index, weights=numbers(values), minlength=len(speakers))
-    denominator_sums = np.bincount(index, weights=denominators, minlength=len(speakers))
-    if len(values):
-        interval = resampler.ratio(speakers, numerator_sums, denominator_sums, (entry.get("low"), entry.get("high")))
+def _parts(records: Sequence[GenerationRecord]) -> Iterator[_Part]:
+    yield _Part("all", "", None, tuple(sorted({record.speaker_id for record in records})))
+    members: dict[tuple[str, str], list[GenerationRecord]] = {}
+    for record in records:
+        for name, value in record.groups.items():
+            members.setdefault((name, value), []).append(record)
+    for (name, value), inside in sorted(members.items()):
+        speakers = tuple(sorted({record.speaker_id for record in inside}))
+        yield _Part(name, value, frozenset(record.utterance_id for record in inside), speakers)
+
+
+def _measure_row(part: _Part, column: MeasureColumn, resampler: Resampler) -> dict[str, object]:
+    inside = part.holds(column)
+    used = inside & (column.status == OK)
+    position = {speaker: index for index, speaker in enumerate(part.speakers)}
+    index = np.array([position[column.speakers[item]] for item in np.flatnonzero(used)], dtype=np.int64)
+    size = len(part.speakers)
+    if len(index):
+        above = np.bincount(index, weights=column.numerators[used], minlength=size)
+        below = np.bincount(index, weights=column.denominators[used], minlength=size)
+        interval = resampler.ratio(part.speakers, above, below, column.bounds)
     else:
         interval = Interval(math.nan, math.nan, math.nan, "no value")
     return summary_row(
-        key,
-        measure=entry["measure"],
+        {**column.key, "group_by": part.group_by, "group": part.group},
+        measure=column.measure,
         interval=interval,
         confidence=resampler.confidence,
-        n_items=len(values),
-        n_speakers=int(np.count_nonzero(np.bincount(index, minlength=len(speakers)))),
-        n_skipped=len(rows_where(above, status="skipped")),
-        n_failed=len(rows_where(above, status="failed")),
+        n_items=len(index),
+        n_speakers=len(set(index.tolist())),
+        n_skipped=int((inside & (column.status == SKIPPED)).sum()),
+        n_failed=int((inside & (column.status == FAILED)).sum()),
     )
 
 

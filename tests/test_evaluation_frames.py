@@ -21,7 +21,8 @@ from evaluation.run_lock import LOCK_NAME, run_lock
 def scores(**changes: object) -> pd.DataFrame:
     base = {
         "schema_version": 1, "run_id": "r", "item_id": ["b", "a"], "utterance_id": "u", "speaker_id": "s",
-        "system": "x", "role": "codec", "scorer": "m", "measure": "v", "value": [1.0, 2.0], "status": "ok", "reason": "",
+        "system": "x", "role": "codec",
+        "scorer": "m", "measure": "v", "value": [1.0, 2.0], "status": "ok", "reason": "",
         "scorer_version": "1",
     }  # fmt: skip
     return pd.DataFrame(base | changes)
