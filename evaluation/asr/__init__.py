@@ -1,0 +1,55 @@
+"""Speech recognisers behind one protocol: a clip in, the words it heard out.
+
+``AUDIOLM_ASR`` chooses: ``pocketsphinx`` (default, its English model comes with its wheel) or ``whisper:<size>`` with
+weights that are already on the machine. Error rates of different recognisers are not comparable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from audiolm.audio import AudioClip
+
+__all__ = ["Recogniser", "find_recogniser", "transcribe"]
+
+Transcriber = Callable[[Sequence[AudioClip]], list[str]]
+"""Clips at 16 kHz in, one lower-case or cased text per clip out, empty where nothing was heard. Each clip is judged
+alone: its text depends neither on its neighbours nor on their order."""
+
+
+class Recogniser(Protocol):
+    """A speech recogniser that may or may not be usable here."""
+
+    name: str
+
+    def load(self, device: str) -> Transcriber: ...
+
+    def status(self) -> tuple[str, str]: ...
+
+    def fingerprint(self) -> Mapping[str, str]: ...
+
+
+def find_recogniser(name: str | None = None) -> Recogniser:
+    """The recogniser called ``name``, or the one that ``AUDIOLM_ASR`` names, or ``pocketsphinx``.
+
+    Raises:
+        ValueError: no such recogniser.
+    """
+    wanted = name or os.environ.get("AUDIOLM_ASR") or "pocketsphinx"
+    if wanted == "pocketsphinx":
+        from evaluation.asr.pocketsphinx import PocketSphinx
+
+        return PocketSphinx()
+    family, _, size = wanted.partition(":")
+    if family == "whisper" and size:
+        from evaluation.asr.whisper import Whisper
+
+        return Whisper(size)
+    raise ValueError(f"AUDIOLM_ASR: no recogniser {wanted!r}; use pocketsphinx or whisper:<size>, e.g. whisper:base.en")
+
+
+def transcribe(clips: Sequence[AudioClip], *, recogniser: str | None = None, device: str = "cpu") -> list[str]:
+    """What the chosen recogniser hears in each clip (any rate), in order."""
+    return find_recogniser(recogniser).load(device)([clip.at_rate(16_000) for clip in clips])

@@ -1,0 +1,90 @@
+"""Whether the clip sounds recorded in the place of its prompt: level, noise and bandwidth, prompt against clip.
+
+Measured, no model involved. A listener hears such a jump as a splice; the paper's continuations keep "recording
+conditions" (Borsos et al. 2023, section I). Read each difference between the roles ``reference`` (how much one
+recording differs from itself) and ``shuffled`` (how much two recordings differ).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from evaluation.acoustics.signal_profile import profile_signal
+from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
+
+__all__ = ["METRIC"]
+
+
+def _difference(name: str, title: str, unit: str, what: str, source: str) -> Measure:
+    meaning = f"absolute difference of {what} between prompt and clip"
+    return Measure(name=name, title=title, unit=unit, direction="lower", meaning=meaning, source=source, low=0.0)
+
+
+SPEC = MetricSpec(
+    name="acoustic_consistency",
+    title="Acoustic consistency with the prompt",
+    measures=(
+        _difference("loudness_difference_lu", "Loudness difference", "LU", "integrated loudness", "ITU-R BS.1770-4"),
+        _difference(
+            "noise_floor_difference_db",
+            "Noise floor difference",
+            "dB",
+            "the level of the quietest tenth of 40 ms frames",
+            "own definition, evaluation/acoustics/noise.py",
+        ),
+        _difference(
+            "snr_difference_db",
+            "Signal-to-noise difference",
+            "dB",
+            "the ratio of active speech to the noise floor",
+            "own definition, evaluation/acoustics/noise.py",
+        ),
+        _difference(
+            "bandwidth_difference_hz",
+            "Bandwidth difference",
+            "Hz",
+            "the frequency above which the average spectrum stays 60 dB under its peak",
+            "own definition, evaluation/acoustics/bandwidth.py",
+        ),
+    ),
+    roles=("reference", "codec", "acoustic", "continuation", "shuffled"),
+    needs=frozenset({"prompt"}),
+    min_duration_s=0.5,
+    min_duration_source="one loudness block of BS.1770 is 0.4 s",
+    version="1",
+)
+
+
+class AcousticConsistency:
+    spec = SPEC
+
+    def load(self, device: str) -> Callable[[Sequence[ScoreInput]], list[Outcome]]:
+        def score(inputs: Sequence[ScoreInput]) -> list[Outcome]:
+            return [_compare(item) for item in inputs]
+
+        return score
+
+    def status(self) -> tuple[str, str]:
+        return "ready", "measured, no model needed"
+
+    def fingerprint(self) -> Mapping[str, str]:
+        return {"definition": f"{SPEC.name} {SPEC.version}"}
+
+
+def _compare(item: ScoreInput) -> Outcome:
+    if item.prompt is None:
+        return Skipped("no prompt to compare with")
+    prompt, clip = profile_signal(item.prompt), profile_signal(item.clip)
+    if prompt is None:
+        return Skipped("the prompt is silent or shorter than 0.4 s")
+    if clip is None:
+        return Skipped("the clip is silent or shorter than 0.4 s")
+    return {
+        "loudness_difference_lu": abs(clip.loudness_lufs - prompt.loudness_lufs),
+        "noise_floor_difference_db": abs(clip.noise_floor_dbfs - prompt.noise_floor_dbfs),
+        "snr_difference_db": abs(clip.snr_db - prompt.snr_db),
+        "bandwidth_difference_hz": abs(clip.bandwidth_hz - prompt.bandwidth_hz),
+    }
+
+
+METRIC = AcousticConsistency()

@@ -1,0 +1,109 @@
+"""Word errors: counts against an alignment of our own, the normaliser, loops, silence and transcripts without words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiolm.audio import AudioClip
+from evaluation.metrics import ScoreInput, Skipped
+from evaluation.metrics.word_error import METRIC, WordErrorScorer, count_errors, has_loop, normalise
+
+WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd"]), max_size=8)
+
+
+def edit_distance(left: list[str] | str, right: list[str] | str) -> int:
+    """Levenshtein distance by the textbook recurrence."""
+    row = list(range(len(right) + 1))
+    for i, one in enumerate(left, start=1):
+        previous, row[0] = row[0], i
+        for j, other in enumerate(right, start=1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (one != other))
+    return row[-1]
+
+
+@settings(max_examples=50)
+@given(reference=WORDS.filter(bool), heard=WORDS)
+def test_counts_equal_an_own_alignment(reference: list[str], heard: list[str]) -> None:
+    counts = count_errors(" ".join(reference), " ".join(heard))
+    assert counts["errors"] == edit_distance(reference, heard)
+    assert counts["errors"] == counts["substitutions"] + counts["deletions"] + counts["insertions"]
+    assert counts["words"] == len(reference) == counts["hits"] + counts["substitutions"] + counts["deletions"]
+    assert counts["char_errors"] == edit_distance(" ".join(reference), " ".join(heard))
+    assert counts["chars"] == len(" ".join(reference))
+    assert counts["silence"] == float(not heard)
+
+
+@settings(max_examples=50)
+@given(reference=WORDS.filter(bool), heard=WORDS.filter(bool))
+def test_swapping_the_texts_swaps_the_excess_of_insertions(reference: list[str], heard: list[str]) -> None:
+    forth, back = (count_errors(" ".join(a), " ".join(b)) for a, b in ((reference, heard), (heard, reference)))
+    assert forth["errors"] == back["errors"]
+    # Which of several best alignments is taken may differ; insertions less deletions is the difference of lengths.
+    assert forth["insertions"] - forth["deletions"] == back["deletions"] - back["insertions"]
+
+
+def test_swap_of_a_text_with_one_best_alignment_swaps_insertions_and_deletions() -> None:
+    forth, back = count_errors("one two three", "one three"), count_errors("one three", "one two three")
+    assert (forth["deletions"], forth["insertions"]) == (1.0, 0.0)
+    assert (back["deletions"], back["insertions"]) == (0.0, 1.0)
+
+
+def test_known_cases() -> None:
+    assert count_errors("the cat sat", "the cat sat")["errors"] == 0
+    assert count_errors("the cat sat", "")["deletions"] == 3
+    more = count_errors("the cat", "the cat on the mat")
+    assert (more["insertions"], more["words"]) == (3, 2)
+    one = count_errors("abcd", "abxd")
+    assert (one["char_errors"], one["chars"]) == (1, 4)
+    with pytest.raises(ValueError, match="no words"):
+        count_errors("  ", "a")
+
+
+def test_the_normaliser_is_whispers() -> None:
+    assert normalise("Mister O'Neil paid FIFTY dollars, um, for the colour!") == normalise(
+        "mr. o'neil paid $50 for the color"
+    )
+    assert normalise("[laughter] ... ") == ""
+
+
+def test_loops_are_four_repeats_of_up_to_four_words() -> None:
+    assert has_loop("no no no no".split())
+    assert has_loop("so it goes so it goes so it goes so it goes".split())
+    assert not has_loop("no no no".split())
+    assert not has_loop("a b c d e a b c d e a b c d e a b c d e".split())  # five words
+    assert not has_loop([])
+
+
+def scorer(texts: dict[float, str]) -> WordErrorScorer:
+    """A scorer whose recogniser knows a clip by its first sample."""
+    return WordErrorScorer(lambda clips: [texts[float(clip.samples[0])] for clip in clips])
+
+
+def item(name: str, mark: float, transcript: str | None) -> ScoreInput:
+    clip = AudioClip.from_array(np.full(16_000, mark, np.float32), 16_000)
+    return ScoreInput(item_id=name, role="reference", clip=clip, transcript=transcript)
+
+
+def test_a_batch_keeps_its_order_its_texts_and_its_reasons() -> None:
+    score = scorer({0.25: "Hello World!", 0.5: "", 0.125: "unused"})
+    outcomes = score([item("a", 0.25, "HELLO WORLD"), item("b", 0.125, "--- !"), item("c", 0.5, "gone again")])
+    first, second, third = outcomes
+    assert not isinstance(first, Skipped) and not isinstance(third, Skipped)
+    assert first["errors"] == 0 and first["silence"] == 0
+    assert isinstance(second, Skipped) and "no words" in second.reason
+    assert third["deletions"] == 2 and third["silence"] == 1
+    assert score.texts == {"a": "Hello World!", "c": ""}
+    assert score([item("z", 0.125, None)]) == [Skipped("transcript has no words; give the text that was spoken")]
+    assert score.texts == {}
+
+
+def test_the_spec_has_every_count_and_no_role_without_a_reference_text() -> None:
+    per_item = {measure.name for measure in METRIC.spec.measures if measure.aggregate != "ratio_of_sums"}
+    assert per_item == set(count_errors("a", "b"))
+    assert "continuation" not in METRIC.spec.roles
+    for measure in METRIC.spec.measures:
+        if measure.aggregate == "ratio_of_sums":
+            assert {measure.numerator, measure.denominator} <= per_item
