@@ -17,7 +17,17 @@ __all__ = ["SCHEMA_VERSION", "MeasureInfo", "Run", "open_run"]
 SCHEMA_VERSION = 1
 """The run-folder layout this package reads (``docs/architecture.md``)."""
 
-GENERATION_TEXT = ("item_id", "utterance_id", "speaker_id", "system", "role", "audio_path", "origin", "status", "reason")
+GENERATION_TEXT = (
+    "item_id",
+    "utterance_id",
+    "speaker_id",
+    "system",
+    "role",
+    "audio_path",
+    "origin",
+    "status",
+    "reason",
+)
 GENERATION_NUMBERS = ("seed", "sample_rate_hz", "duration_s", "prompt_s", "wall_s")
 GENERATION_COLUMNS = (*GENERATION_TEXT, *GENERATION_NUMBERS, "transcript", "content_sha256", "config_sha256")
 SCORE_TEXT = (
@@ -93,14 +103,18 @@ def open_run(folder: Path) -> Run:
     _check_version(folder / "run.json", info.get("schema_version"))
     generations = _read_table(folder / "generations.parquet", GENERATION_COLUMNS, (*GENERATION_TEXT, "transcript"))
     if not len(generations):
-        raise ValueError(f"{folder / 'generations.parquet'}: holds no item, so there is nothing to report; run the audit")
+        raise ValueError(
+            f"{folder / 'generations.parquet'}: holds no item, so there is nothing to report; run the audit"
+        )
     scores = _read_table(folder / "scores.parquet", SCORE_COLUMNS, SCORE_TEXT)
     for version in sorted(set(scores["schema_version"].tolist())):
         _check_version(folder / "scores.parquet", version)
     for name, frame in (("generations.parquet", generations), ("scores.parquet", scores)):
         strange = sorted(set(frame["status"]) - set(STATUSES))
         if strange:
-            raise ValueError(f"{folder / name}: unknown status {strange[0]!r}; a status is one of {', '.join(STATUSES)}")
+            raise ValueError(
+                f"{folder / name}: unknown status {strange[0]!r}; a status is one of {', '.join(STATUSES)}"
+            )
     return Run(
         folder=folder,
         info=info,

@@ -90,5 +90,3 @@ def _severity(context: Context, section: Section, not_run: str) -> str:
     if section.part != "risks":
         return ""
     return "unknown" if not_run else worst(context.findings_of(section.section_id))
-
-

@@ -7,7 +7,6 @@ import pandas as pd
 from reports.artefacts import MeasureInfo
 from reports.blocks import Clips, NotMeasured, Verdict
 from reports.context import Context
-from reports.estimates import item_ratios
 from reports.findings import rank, worst
 from reports.formats import number_text
 from reports.tables import unit_of
@@ -31,7 +30,7 @@ def verdict(context: Context, section_id: str) -> Verdict:
 
 def item_values(context: Context, measure: MeasureInfo, role: str) -> pd.DataFrame:
     """Items of a role with their value of a measure (a ratio is formed per item), sorted by item id."""
-    frame = item_ratios(context.run, measure, role, context.system_of(role))
+    frame = context.items(measure, role)
     frame = frame[frame["denominator"] > 0]
     return frame.assign(value=frame["numerator"] / frame["denominator"]).sort_values("item_id").reset_index(drop=True)
 

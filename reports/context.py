@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from reports.artefacts import MeasureInfo, Run
 from reports.audio_players import ClipDesk
-from reports.estimates import Estimate, from_summary, unanimous
+from reports.estimates import Estimate, from_summary, item_ratios, unanimous
 from reports.findings import Finding
 from reports.policy import Policy
 
@@ -51,9 +50,13 @@ class Context:
     outcomes: list[Outcome] = field(default_factory=list)
     system: str = field(init=False)
     """The system under audit: the one with most generated items."""
+    _summary: dict[tuple[str, str], pd.DataFrame] = field(init=False)
+    _items: dict[tuple[str, str, str], pd.DataFrame] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.system = _audited_system(self.run)
+        by_measure = self.run.summary.groupby(["scorer", "measure"], sort=False)
+        self._summary = {(str(scorer), str(name)): rows for (scorer, name), rows in by_measure}
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -75,10 +78,13 @@ class Context:
         own = rows[rows["system"] == self.system]
         return own if len(own) else rows
 
-    def system_of(self, role: str) -> str:
-        """The system name under which the rows of a role are filed."""
-        rows = self.rows_of(self.run.scores, role)
-        return str(rows["system"].iloc[0]) if len(rows) else ""
+    def items(self, measure: MeasureInfo, role: str) -> pd.DataFrame:
+        """``item_ratios`` of a role: those of the audited system, or all where the role belongs to none."""
+        key = (*measure.key, role)
+        if key not in self._items:
+            own = item_ratios(self.run, measure, role, self.system)
+            self._items[key] = own if len(own) else item_ratios(self.run, measure, role)
+        return self._items[key]
 
     def measures_for(self, quantity: str) -> tuple[MeasureInfo, ...]:
         """Measures that answer a question of the policy and have at least one value, patterns in their order."""
@@ -95,20 +101,22 @@ class Context:
         return next(iter(self.measures_for(quantity)), None)
 
     def _has_values(self, measure: MeasureInfo) -> bool:
-        rows = self.run.summary
-        rows = rows[(rows["scorer"] == measure.scorer) & (rows["measure"] == measure.measure)]
-        if rows["estimate"].notna().any():
+        rows = self._summary.get(measure.key)
+        if rows is not None and rows["estimate"].notna().any():
             return True
         names = (measure.numerator, measure.denominator) if measure.aggregate == "ratio_of_sums" else (measure.measure,)
         scores = self.run.scores
-        return bool(((scores["scorer"] == measure.scorer) & scores["measure"].isin(names) & scores["value"].notna()).any())
+        return bool(
+            ((scores["scorer"] == measure.scorer) & scores["measure"].isin(names) & scores["value"].notna()).any()
+        )
 
     def estimate(
         self, measure: MeasureInfo, role: str, *, group_by: str = "all", group: str | None = None
     ) -> Estimate | None:
         """The summary's number for a role (and group); None where there is no row or no value."""
-        rows = self.run.summary
-        rows = rows[(rows["scorer"] == measure.scorer) & (rows["measure"] == measure.measure)]
+        rows = self._summary.get(measure.key)
+        if rows is None:
+            return None
         rows = self.rows_of(rows[rows["group_by"] == group_by], role)
         if group is not None:
             rows = rows[rows["group"] == group]
@@ -139,9 +147,6 @@ class Context:
 
     def findings_of(self, section_id: str) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.section == section_id)
-
-    def other_roles(self, roles: Sequence[str]) -> tuple[str, ...]:
-        return tuple(role for role in self.roles if role not in roles)
 
 
 def _audited_system(run: Run) -> str:

@@ -48,7 +48,7 @@ def machine_of(context: Context) -> Machine | None:
         gpus=gpus,
         watts=watts,
         usd_per_hour=cpus * value["usd_per_cpu_hour"] + gpus * value["usd_per_gpu_hour"],
-        basis=f"Assumed, not measured: {' and '.join(parts)}, times {value['power_overhead']:g} for cooling and supply.",
+        basis=f"Assumed, not measured: {' and '.join(parts)}, times {value['power_overhead']:g} for cooling.",
     )
 
 

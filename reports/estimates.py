@@ -3,8 +3,8 @@
 The summary table holds one estimate per role. A verdict also needs differences (generated minus
 reference) on the same utterances, which cannot be had from two separate intervals; they are formed here
 from item scores, resampling speakers (Liu & Peng, arXiv 1912.09508) with one fixed seed. A percentile interval is too
-short with few clusters (Hesterberg 2015, section 5.3), so its arms are stretched by ``t(n - 1) / z * sqrt(n / (n - 1))``;
-where all clips agree it has no width at all, and an exact bound takes its place.
+short with few clusters (Hesterberg 2015, section 5.3), so its arms are stretched by
+``t(n - 1) / z * sqrt(n / (n - 1))``; where all clips agree it has no width at all, and an exact bound takes its place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-
 from scipy import stats
 
 from reports.artefacts import MeasureInfo, Run
@@ -120,10 +119,9 @@ def item_ratios(run: Run, measure: MeasureInfo, role: str, system: str = "") -> 
 
 def ratio(frame: pd.DataFrame) -> Estimate:
     """Sum of ``numerator`` over sum of ``denominator`` with a percentile interval over speakers."""
-    sums = frame.groupby("speaker_id", sort=True)[["numerator", "denominator"]].sum()
-    total = sums.sum()
-    value = float(total["numerator"] / total["denominator"]) if total["denominator"] > 0 else NAN
-    draws = _draws(sums.to_numpy(dtype=np.float64))
+    sums = _speaker_sums(frame, ["numerator", "denominator"])
+    value = float(_divide(sums.sum(axis=0, keepdims=True))[0])
+    draws = _draws(sums)
     found = _finish(value, [_divide(draws)] if draws is not None else [], len(frame), _speakers(frame))
     is_share = frame["numerator"].isin((0.0, 1.0)).all() and (frame["denominator"] == 1.0).all()
     if not is_share or not found.has_interval:
@@ -162,10 +160,18 @@ def group_contrast(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
 
 
 def _difference(pairs: pd.DataFrame, seed_step: int = 0) -> tuple[float, np.ndarray | None]:
-    sums = pairs.groupby("speaker_id", sort=True)[PAIR_COLUMNS].sum().to_numpy(dtype=np.float64)
+    sums = _speaker_sums(pairs, PAIR_COLUMNS)
     value = float(_divide(sums.sum(axis=0)[None, :2])[0] - _divide(sums.sum(axis=0)[None, 2:])[0])
     draws = _draws(sums, seed_step)
     return value, None if draws is None else _divide(draws[:, :2]) - _divide(draws[:, 2:])
+
+
+def _speaker_sums(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Totals per speaker, ``[speaker, column]``, speakers in order of their names."""
+    names, position = np.unique(frame["speaker_id"].to_numpy(dtype=str), return_inverse=True)
+    sums = np.zeros((len(names), len(columns)))
+    np.add.at(sums, position, frame[columns].to_numpy(dtype=np.float64))
+    return sums
 
 
 def _draws(sums: np.ndarray, seed_step: int = 0) -> np.ndarray | None:

@@ -119,12 +119,16 @@ def interval_plot(
     tick = low
     while tick <= high + step / 2:
         parts.append(f'<path class="grid" d="M{x(tick)} {top}V{bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(tick)}" y="{bottom + 15}" text-anchor="middle">{_tick(tick, unit)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(tick)}" y="{bottom + 15}" text-anchor="middle">{_tick(tick, unit)}</text>'
+        )
         tick += step
     for anchor in anchors:
         end = "end" if float(x(anchor.value)) > PLOT_WIDTH * 0.6 else "start"
         parts.append(f'<path class="anchor" d="M{x(anchor.value)} {top - 4}V{bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(anchor.value)}" y="11" text-anchor="{end}">{escape(anchor.label)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(anchor.value)}" y="11" text-anchor="{end}">{escape(anchor.label)}</text>'
+        )
     for number, row in enumerate(rows):
         parts += _plot_row(row, top + ROW_HEIGHT * number, x, unit)
     description = "; ".join(f"{row.label}: {with_interval(row.estimate, unit)}" for row in rows)
@@ -154,7 +158,9 @@ def _axis(values: Sequence[float]) -> tuple[float, float, float]:
     power = 1e-9
     while (high - low) / power > 70:
         power *= 10
-    step = next((power * factor for factor in (1, 2, 2.5, 5, 10, 20) if (high - low) / (power * factor) <= 6), power * 20)
+    step = next(
+        (power * factor for factor in (1, 2, 2.5, 5, 10, 20) if (high - low) / (power * factor) <= 6), power * 20
+    )
     first, last = int(low // step), -int(-high // step)
     return first * step, last * step, step
 

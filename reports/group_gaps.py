@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.blocks import Cell, Column, Table
 from reports.context import Context
-from reports.estimates import Estimate, contrast, group_contrast, item_ratios, paired, ratio
+from reports.estimates import Estimate, contrast, group_contrast, paired, ratio
 from reports.figures import PlotRow
 from reports.operating import flagged_frame
 from reports.tables import estimate_cells, number
@@ -38,9 +38,9 @@ def pairs_for(context: Context) -> pd.DataFrame | None:
     role = next((role for role in ("acoustic", "recorded") if context.has_role(role)), "")
     if lead is None or not role:
         return None
-    generated = item_ratios(context.run, lead, role, context.system_of(role))
+    generated = context.items(lead, role)
     if context.has_role("reference"):
-        return paired(generated, item_ratios(context.run, lead, "reference", context.system_of("reference")))
+        return paired(generated, context.items(lead, "reference"))
     return paired(generated, generated.assign(numerator=0.0))
 
 
@@ -66,8 +66,9 @@ def _left(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.rename(columns={"numerator_a": "numerator", "denominator_a": "denominator"})
 
 
-def _right(pairs: pd.DataFrame) -> pd.DataFrame:
-    return pairs.rename(columns={"numerator_b": "numerator", "denominator_b": "denominator"})
+def _rate(pairs: pd.DataFrame, side: str) -> float:
+    bottom = float(pairs[f"denominator_{side}"].sum())
+    return float(pairs[f"numerator_{side}"].sum()) / bottom if bottom > 0 else float("nan")
 
 
 def _parts(
@@ -76,14 +77,15 @@ def _parts(
     parts = []
     for group in context.groups_of(axis):
         part = pairs[pairs["utterance_id"].isin(context.items_in_group(axis, group))]
-        if len(part) and estimate(part).known:
+        found = estimate(part) if len(part) else None
+        if found is not None and found.known:
             parts.append(
                 GroupPart(
                     group=group,
                     measure=measure,
-                    estimate=estimate(part),
-                    generated=ratio(_left(part)).estimate,
-                    reference=ratio(_right(part)).estimate,
+                    estimate=found,
+                    generated=_rate(part, "a"),
+                    reference=_rate(part, "b"),
                     pairs=part,
                 )
             )
@@ -115,5 +117,5 @@ def parts_table(parts: Sequence[GroupPart], caption: str, axis: str) -> Table:
         Column(axis), Column("Measured", "number"), Column("Ceiling: recordings", "number"), Column("Excess", "number"),
         Column("95 % interval", "number"), Column("Items", "number"), Column("Speakers", "number"), Column("Remark"),
     ]  # fmt: skip
-    note = "Excess is measured minus ceiling on the same utterances, which takes the recogniser's own bias out; no gap is 0 %."
+    note = "Excess is measured minus ceiling on the same utterances, which removes the recogniser's own bias."
     return Table(caption=caption, columns=columns, rows=rows, note=note)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.artefacts import MeasureInfo
 from reports.context import Context
-from reports.estimates import Estimate, item_ratios, ratio
+from reports.estimates import Estimate, ratio
 
 __all__ = ["curve_estimate", "flagged_frame", "flagged_share", "precision_at", "same_detector", "shipped_threshold"]
 
@@ -26,7 +26,9 @@ def shipped_threshold(context: Context, scorer: str) -> float | None:
 def _search(node: Any, names: set[str], inside: bool) -> float | None:
     """Depth first for the key, below a key or beside a name that is the detector's."""
     if isinstance(node, Mapping):
-        here = inside or any(isinstance(node.get(key), str) and node[key] in names for key in ("name", "scorer", "detector"))
+        here = inside or any(
+            isinstance(node.get(key), str) and node[key] in names for key in ("name", "scorer", "detector")
+        )
         value = node.get(THRESHOLD_KEY)
         if here and isinstance(value, (int, float, str)):
             try:
@@ -50,14 +52,13 @@ def flagged_frame(context: Context, llr: MeasureInfo, role: str) -> pd.DataFrame
 
     The detector's own verdict is used where the run stores it, else the ratio against the shipped threshold.
     """
-    system = context.system_of(role)
     for measure in context.run.measures:
         if measure.scorer == llr.scorer and measure.measure in FLAG_NAMES:
-            frame = item_ratios(context.run, measure, role, system)
+            frame = context.items(measure, role)
             if len(frame):
                 return frame
     threshold = shipped_threshold(context, llr.scorer)
-    frame = item_ratios(context.run, llr, role, system)
+    frame = context.items(llr, role)
     if threshold is None or not len(frame):
         return None
     return frame.assign(numerator=(frame["numerator"] < threshold).astype(float))
@@ -87,7 +88,9 @@ def precision_at(prevalence: float, detected: Estimate, false_alarms: Estimate) 
         estimate=bayes(detected.estimate, false_alarms.estimate),
         ci_low=low,
         ci_high=high,
-        no_interval="" if low == low and high == high else "no interval: one of the two shares has none or both are zero",
+        no_interval=""
+        if low == low and high == high
+        else "no interval: one of the two shares has none or both are zero",
         n_items=detected.n_items + false_alarms.n_items,
         n_speakers=max(detected.n_speakers, false_alarms.n_speakers),
         method="Bayes' rule on two shares, box of their intervals",

@@ -70,12 +70,16 @@ def load_policy(path: Path | None = None) -> Policy:
     """
     name = str(path) if path else "policy.toml"
     try:
-        text = path.read_text("utf-8") if path else resources.files("reports").joinpath("policy.toml").read_text("utf-8")
+        text = (
+            path.read_text("utf-8") if path else resources.files("reports").joinpath("policy.toml").read_text("utf-8")
+        )
         content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{name}: cannot be read as a TOML policy ({error}); correct the file") from error
     if content.get("schema_version") != POLICY_VERSION:
-        raise ValueError(f"{name}: schema_version is {content.get('schema_version')!r}; this version reads {POLICY_VERSION}")
+        raise ValueError(
+            f"{name}: schema_version is {content.get('schema_version')!r}; this version reads {POLICY_VERSION}"
+        )
     _known(name, content, {"schema_version", "title", "quantities", "rules", "assumptions"})
     return Policy(
         title=str(content.get("title", name)),

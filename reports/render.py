@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 
 import jinja2
@@ -38,20 +39,13 @@ class RenderedSection:
     severity: str = ""
 
 
-def render_page(*, title: str, lead: Sequence[str], sections: Sequence[RenderedSection], meta: Mapping[str, str]) -> str:
+def render_page(
+    *, title: str, lead: Sequence[str], sections: Sequence[RenderedSection], meta: Mapping[str, str]
+) -> str:
     """The whole page. ``lead`` are its first lines: which prompts the run used."""
     style, script = _asset("report.css"), _asset("report.js")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(clean=clean, number=number_text, range=range_text, long=is_long, preview=preview)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         title=title,
         lead=lead,
         parts=[(key, name, [s for s in sections if s.part == key]) for key, name in PART_TITLES.items()],
@@ -61,6 +55,20 @@ def render_page(*, title: str, lead: Sequence[str], sections: Sequence[RenderedS
         script_digest=digest,
         svg=Markup,
     )
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(clean=clean, number=number_text, range=range_text, long=is_long, preview=preview)
+    return environment.get_template("report.html.j2")
 
 
 def is_long(text: str) -> bool:

@@ -16,7 +16,13 @@ WIDTH, HEIGHT = 320, 96
 WINDOW_S = 0.025
 TOP_HZ = 8_000.0
 RANGE_DB = 70.0
-STOPS = ((0.0, (14, 16, 32)), (0.35, (58, 36, 104)), (0.6, (158, 50, 100)), (0.8, (226, 110, 66)), (1.0, (252, 226, 156)))
+STOPS = (
+    (0.0, (14, 16, 32)),
+    (0.35, (58, 36, 104)),
+    (0.6, (158, 50, 100)),
+    (0.8, (226, 110, 66)),
+    (1.0, (252, 226, 156)),
+)
 """Colour map from quiet to loud, lightness rising throughout so that it also reads in grey print."""
 
 

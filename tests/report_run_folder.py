@@ -1,4 +1,4 @@
-"""A tiny finished run folder for the report tests: every table of the contract, written with pandas and soundfile alone."""
+"""A tiny finished run folder for the report tests: every table of the contract, with pandas and soundfile alone."""
 
 from __future__ import annotations
 
@@ -143,35 +143,48 @@ def summarise(items: pd.DataFrame, scores: pd.DataFrame, measures: Sequence[dict
         for value in sorted(items[column].dropna().unique()):
             inside = set(items.loc[items[column] == value, "utterance_id"])
             slices.append((column.removeprefix("group:"), value, inside))
+    cells: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+    for row in scores.to_dict("records"):
+        cells.setdefault((row["system"], row["role"], row["scorer"], row["measure"]), []).append(row)
+    places = sorted({key[:3] for key in cells})
     rows = []
     for group_by, group, inside in slices:
-        part = scores[scores["utterance_id"].isin(inside)]
-        for entry in measures:
-            if entry["aggregate"] == "none":
-                continue
-            own = part[part["scorer"] == entry["scorer"]]
-            for (system, role), block in own.groupby(["system", "role"]):
-                rows.append(_summary_row(system, role, group_by, group, entry, block))
+        for entry in (entry for entry in measures if entry["aggregate"] != "none"):
+            is_ratio = entry["aggregate"] == "ratio_of_sums"
+            for system, role, scorer in (place for place in places if place[2] == entry["scorer"]):
+                key = (system, role, scorer)
+                above = cells.get((*key, entry["numerator"] if is_ratio else entry["measure"]), [])
+                below = cells.get((*key, entry["denominator"]), []) if is_ratio else above
+                pair = [[row for row in side if row["utterance_id"] in inside] for side in (above, below)]
+                place = {"system": system, "role": role, "group_by": group_by, "group": group}
+                rows.append({**place, "scorer": scorer, "measure": entry["measure"], **_numbers(*pair, is_ratio)})
     names = ["system", "role", "group_by", "group", "scorer", "measure", "estimate", "ci_low", "ci_high", "confidence",
              "method", "n_items", "n_speakers", "n_skipped", "n_failed"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
 
-def _summary_row(system: str, role: str, group_by: str, group: str, entry: dict[str, Any], block: pd.DataFrame) -> dict:
-    is_ratio = entry["aggregate"] == "ratio_of_sums"
-    above = block[block["measure"] == (entry["numerator"] if is_ratio else entry["measure"])]
-    ok = above[above["status"] == "ok"]
-    below = block[(block["measure"] == entry["denominator"]) & (block["status"] == "ok")]
-    bottom = float(below["value"].sum()) if is_ratio else float(len(ok))
-    value = float(ok["value"].sum()) / bottom if bottom else float("nan")
-    speakers = ok.groupby("speaker_id")["value"].mean() / (float(below["value"].mean()) if is_ratio and len(below) else 1.0)
-    half = 1.96 * float(speakers.std(ddof=1)) / np.sqrt(len(speakers)) if len(speakers) > 1 else float("nan")
+def _numbers(above: list[dict[str, Any]], below: list[dict[str, Any]], is_ratio: bool) -> dict[str, Any]:
+    """Estimate, interval over speakers and counts of one cell."""
+    good = [row for row in above if row["status"] == "ok"]
+    bottoms = [row["value"] if is_ratio else 1.0 for row in below if row["status"] == "ok"]
+    value = sum(row["value"] for row in good) / sum(bottoms) if bottoms else float("nan")
+    per: dict[str, list[float]] = {}
+    for row, bottom in zip(good, bottoms, strict=True):
+        per.setdefault(row["speaker_id"], []).append(row["value"] / bottom)
+    means = [float(np.mean(values)) for values in per.values()]
+    half = 1.96 * float(np.std(means, ddof=1)) / np.sqrt(len(means)) if len(means) > 1 else float("nan")
+    statuses = [row["status"] for row in above]
     return {
-        "system": system, "role": role, "group_by": group_by, "group": group, "scorer": entry["scorer"],
-        "measure": entry["measure"], "estimate": value, "ci_low": value - half, "ci_high": value + half,
-        "confidence": 0.95, "method": "normal theory over speakers", "n_items": len(ok), "n_speakers": len(speakers),
-        "n_skipped": int((above["status"] == "skipped").sum()), "n_failed": int((above["status"] == "failed").sum()),
-    }  # fmt: skip
+        "estimate": value,
+        "ci_low": value - half,
+        "ci_high": value + half,
+        "confidence": 0.95,
+        "method": "normal theory over speakers",
+        "n_items": len(good),
+        "n_speakers": len(means),
+        "n_skipped": statuses.count("skipped"),
+        "n_failed": statuses.count("failed"),
+    }
 
 
 def det_curves(scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -190,8 +203,8 @@ def det_curves(scores: pd.DataFrame) -> list[dict[str, Any]]:
             at = int(np.argmin(np.abs(np.subtract(miss, alarm))))
             eer = (miss[at] + alarm[at]) / 2
             curves.append(
-                {"detector": "tiny", "bona_fide": bona_fide, "synthetic": synthetic, "p_false_alarm": alarm, "p_miss": miss,
-                 "eer": eer, "ci_low": max(0.0, eer - 0.1), "ci_high": eer + 0.1, "n_bona_fide": len(real),
+                {"detector": "tiny", "bona_fide": bona_fide, "synthetic": synthetic, "p_false_alarm": alarm,
+                 "p_miss": miss, "eer": eer, "ci_low": max(0.0, eer - 0.1), "ci_high": eer + 0.1, "n_bona_fide": len(real),
                  "n_synthetic": len(made), "bona_fide_source": f"human recordings of this run, role {bona_fide}"}
             )  # fmt: skip
     return curves

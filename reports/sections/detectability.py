@@ -24,8 +24,8 @@ def build(context: Context) -> Sequence[object]:
     blocks: list[object] = [
         Prose(
             "A detector gives each clip a log-likelihood ratio; higher means more likely bona fide. The equal error"
-            " rate is where as many synthetic clips pass as bona fide clips are flagged. It chooses its threshold after the"
-            " fact, so the shares at the shipped threshold stand beside it."
+            " rate is where as many synthetic clips pass as bona fide clips are flagged. It picks its threshold after"
+            " the fact, so the shares at the shipped threshold stand beside it."
         )
     ]
     blocks += _curves(context)
@@ -66,7 +66,9 @@ def _curves(context: Context) -> list[object]:
     if not series:
         return [table]
     svg = det_plot(series[:4], figure_id="fig-det", title="Detection error trade-off")
-    caption = "Detection error trade-off on normal-deviate axes; dots mark equal error rates. Lower left is better detection."
+    caption = (
+        "Detection error trade-off on normal-deviate axes; dots mark equal error rates. Lower left is better detection."
+    )
     return [Figure(svg=svg, caption=caption), table]
 
 
@@ -98,14 +100,16 @@ def _synthetic(context: Context) -> bool:
 
 def _judge_codec(context: Context, measure: MeasureInfo, share: Estimate | None) -> None:
     if share is not None and origin_of(context.run) == "human":
-        context.add(judge(context.policy.rules["DET-2"], share, measure=f"{measure.scorer}/{measure.measure}", role="codec"))
+        context.add(
+            judge(context.policy.rules["DET-2"], share, measure=f"{measure.scorer}/{measure.measure}", role="codec")
+        )
 
 
 def _precision(context: Context, measure: MeasureInfo, known: dict[str, Estimate]) -> list[object]:
     detected, false_alarms = known.get(context.generated_role), known.get("reference")
     if detected is None or false_alarms is None or origin_of(context.run) != "human":
         text = (
-            "What an alarm is worth at a realistic prevalence needs the share of human recordings that the detector flags;"
+            "What an alarm is worth at a realistic prevalence needs the share of human recordings that it flags;"
             " this run has no human recordings, so it is not computed."
         )
         return [Prose(text, "warning")]

@@ -9,11 +9,11 @@ import pandas as pd
 from reports.blocks import Figure, Prose, Question
 from reports.chapters import evidence, item_values, open_points, verdict
 from reports.context import Context
-from reports.figures import interval_plot
-from reports.group_gaps import GroupPart, alarm_parts, excess_parts, gap, pairs_for, part_rows, parts_table
 from reports.estimates import Estimate
+from reports.figures import interval_plot
 from reports.findings import judge, note
 from reports.formats import with_interval
+from reports.group_gaps import GroupPart, alarm_parts, excess_parts, gap, pairs_for, part_rows, parts_table
 from reports.prompts import origin_of
 from reports.sections import Section
 
@@ -22,7 +22,9 @@ EVIDENCE = 4
 
 def build(context: Context) -> Sequence[object]:
     blocks: list[object] = [
-        Question("Is speech of some groups rendered worse, or wrongly called synthetic more often, than that of others?")
+        Question(
+            "Is speech of some groups rendered worse, or wrongly called synthetic more often, than that of others?"
+        )
     ]
     axes = [axis for axis in context.run.group_names if 2 <= len(context.groups_of(axis)) <= 12]
     worst_items = _worst_items(context)
@@ -34,13 +36,19 @@ def build(context: Context) -> Sequence[object]:
         tables += _voices(context, shown)
     blocks += [verdict(context, "discrimination"), *tables]
     text = "The utterances whose generated version loses most words against its own recording."
-    blocks += evidence(context, "Largest losses", worst_items, context.lead_measure("word_error"), limit=EVIDENCE, note=text)
+    blocks += evidence(
+        context, "Largest losses", worst_items, context.lead_measure("word_error"), limit=EVIDENCE, note=text
+    )
     wide = [axis for axis in context.run.group_names if len(context.groups_of(axis)) > 12]
     return blocks + open_points(
-        "" if context.run.group_names else "Groups of people: the manifest names none. Add columns such as gender, accent"
+        ""
+        if context.run.group_names
+        else "Groups of people: the manifest names none. Add columns such as gender, accent"
         " or age; until then only voices can be compared.",
         f"Axes with more than twelve values: {', '.join(wide)}." if wide else "",
-        "" if origin_of(context.run) == "human" else "False accusations by the detector: there is no human recording to accuse.",
+        ""
+        if origin_of(context.run) == "human"
+        else "False accusations by the detector: there is no human recording to accuse.",
         "Whether accents survive: no accent classifier belongs to this run. Groups under five speakers settle nothing.",
     )
 
@@ -66,7 +74,9 @@ def _part_blocks(
         high, low, estimate = found
         what = f"{rule.quantity}, {axis}: {high} minus {low}"
         context.add(judge(rule, estimate, what=what, measure=parts[0].measure, suffix=axis, evidence=shown))
-    svg = interval_plot(part_rows(parts), figure_id=f"fig-{rule_id.lower()}-{_slug(context, axis)}", title=title, unit="share")
+    svg = interval_plot(
+        part_rows(parts), figure_id=f"fig-{rule_id.lower()}-{_slug(context, axis)}", title=title, unit="share"
+    )
     return [Figure(svg=svg, caption=f"{title}, with 95 % intervals over speakers."), parts_table(parts, title, axis)]
 
 
@@ -92,15 +102,16 @@ def _voices(context: Context, shown: Sequence[str]) -> list[object]:
     )
     statement = (
         f"Gap between the worst and the best served voice in excess word error rate ({excess.idxmax()} minus"
-        f" {excess.idxmin()}): {with_interval(estimate, 'share')}. A largest gap is positive by construction, and grows with"
-        " the number of voices."
+        f" {excess.idxmin()}): {with_interval(estimate, 'share')}. A largest gap is positive by construction, and"
+        " grows with the number of voices."
     )
     lead = context.lead_measure("word_error")
     context.add(
         note(
             "ALG-3", "discrimination", estimate, statement=statement,
             measure=f"{lead.scorer}/{lead.measure}" if lead else "word error", unit="share",
-            why_no_threshold="voices are no protected groups; it shows how far single voices can differ", evidence=shown,
+            why_no_threshold="voices are no protected groups; it shows how far single voices can differ",
+            evidence=shown,
         )
     )  # fmt: skip
     return [Prose("No audit axis with two or more groups has values, so voices are compared instead.", "small")]

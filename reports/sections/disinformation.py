@@ -36,17 +36,23 @@ def build(context: Context) -> Sequence[object]:
     blocks.append(verdict(context, "disinformation"))
     rows = [PlotRow(ROLE_TITLES.get(r, r), s, KINDS.get(r, "main")) for r, s in shares.items() if s and r != "shuffled"]
     if rows:
-        limits = [Anchor(f"{level} above", value) for level, value in context.policy.rules["DIS-2"].limits if level == "major"]
+        limits = [
+            Anchor(f"{level} above", value) for level, value in context.policy.rules["DIS-2"].limits if level == "major"
+        ]
         svg = interval_plot(
             rows, figure_id="fig-pass", title="Share of clips that pass as bona fide", unit="share", anchors=limits
         )
-        caption = "Share of clips that pass as bona fide at the shipped threshold. The recording is the ceiling; a perfect"
+        caption = (
+            "Share of clips that pass as bona fide at the shipped threshold. The recording is the ceiling; a perfect"
+        )
         blocks.append(Figure(svg=svg, caption=f"{caption} detector lets no generated clip pass, so the floor is 0 %."))
     note = "The generated clips that the detector holds most likely to be bona fide: its worst cases, best first."
     blocks += evidence(context, "Clips that come closest to passing", ordered, measure, limit=EVIDENCE, note=note)
     return blocks + open_points(
         "" if share is not None else "Share that passes: the run records no shipped threshold for the detector.",
-        "" if origin_of(context.run) == "human" else "Human recordings as the bona fide side: this run has none of its own.",
+        ""
+        if origin_of(context.run) == "human"
+        else "Human recordings as the bona fide side: this run has none of its own.",
         "Marking: whether a watermark is present and survives re-encoding.",
         "Whether people are deceived: no listening test.",
     )

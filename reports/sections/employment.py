@@ -44,16 +44,21 @@ def build(context: Context) -> Sequence[object]:
             PlotRow("human narration, upper rate", Estimate(estimate=high.value), "ceiling"),
         ]
         svg = interval_plot([*plots, *human], figure_id="fig-cost", title="Cost of an hour of speech", unit="USD")
-        caption = "Cost of an hour in USD: machine time alone against published rates per finished hour; the floor is nothing."
+        caption = "Cost of an hour in USD: machine time alone against published rates per finished hour."
         blocks.append(Figure(svg=svg, caption=caption))
     if rows:
-        note_text = f"Human rates: {low.value:g} to {high.value:g} USD per finished hour ({low.source}). {_price(context, machine)}"
-        blocks.append(Table(caption="Cost and usable share", columns=estimate_columns("Quantity"), rows=rows, note=note_text))
+        human_rates = f"Human rates: {low.value:g} to {high.value:g} USD per finished hour ({low.source})."
+        note_text = f"{human_rates} {_price(context, machine)}"
+        blocks.append(
+            Table(caption="Cost and usable share", columns=estimate_columns("Quantity"), rows=rows, note=note_text)
+        )
     if role != "recorded":
         blocks.append(_task_table(context))
     text = "Clips with the fewest errors above their recording: the best that this run offers a buyer."
     measure = context.lead_measure("word_error")
-    blocks += evidence(context, "Best usable clips", usable.sort_values(["value", "item_id"]), measure, limit=2, note=text)
+    blocks += evidence(
+        context, "Best usable clips", usable.sort_values(["value", "item_id"]), measure, limit=2, note=text
+    )
     return blocks + open_points(
         "" if len(usable) else "Share of usable clips: it needs transcripts, recordings and a recogniser.",
         "" if machine else "Cost: the run states no processor count.",
@@ -80,9 +85,7 @@ def usable_items(context: Context, role: str) -> pd.DataFrame:
     return own.assign(usable=own["value"] <= limit)[columns]
 
 
-def _costs(
-    context: Context, machine: Machine | None, role: str, usable: pd.DataFrame
-) -> list[tuple[str, Estimate]]:
+def _costs(context: Context, machine: Machine | None, role: str, usable: pd.DataFrame) -> list[tuple[str, Estimate]]:
     frame = time_frame(context, role)
     if machine is None or not len(frame):
         return []
@@ -105,7 +108,11 @@ def _judge(
         context.add(judge(rule, usable_cost, measure=name, unit="USD", role=role, evidence=shown))
     if share is not None and share.n_items:
         limit = context.policy.assumptions["usable_excess_wer"]
-        tail = "" if usable_cost is not None else " Without a usable clip, an hour of usable speech cannot be had at any price."
+        tail = (
+            ""
+            if usable_cost is not None
+            else " Without a usable clip, an hour of usable speech cannot be had at any price."
+        )
         statement = f"Share of usable {role} clips: {with_interval(share, 'share')}.{tail}"
         context.add(
             note(

@@ -28,13 +28,18 @@ def build(context: Context) -> Sequence[object]:
     blocks: list[object] = [
         Question("What does one minute of generated speech cost in time, energy and carbon?"),
         verdict(context, "environment"),
-        Prose(machine.basis if machine else "The run states no processor count, so time cannot be turned into energy.", "small"),
+        Prose(
+            machine.basis if machine else "The run states no processor count, so time cannot be turned into energy.",
+            "small",
+        ),
         *_tables(context, machine),
     ]
     record = training_record(context)
     if record:
         blocks.append(Facts(title="Training, as the system describes it", pairs=list(record.items())))
-    blocks += evidence(context, "The most expensive clips", order, None, limit=2, note="Longest computing per second of audio.")
+    blocks += evidence(
+        context, "The most expensive clips", order, None, limit=2, note="Longest computing per second of audio."
+    )
     return blocks + open_points(
         "Energy by a meter: power is assumed from processor counts, idle power is not subtracted.",
         "" if any("energy" in key.lower() or "wh" in key.lower() for key in record)
@@ -77,7 +82,9 @@ def _tables(context: Context, machine: Machine | None) -> list[object]:
     blocks: list[object] = []
     if plots:
         limits = [Anchor(f"{level} above", value) for level, value in context.policy.rules["ENV-1"].limits]
-        svg = interval_plot(plots, figure_id="fig-energy", title="Energy per generated minute", unit="Wh", anchors=limits)
+        svg = interval_plot(
+            plots, figure_id="fig-energy", title="Energy per generated minute", unit="Wh", anchors=limits
+        )
         caption = "Energy per generated minute. The codec alone is the floor; the ceiling is the policy's threshold."
         blocks.append(Figure(svg=svg, caption=caption))
     grid_note = f"Carbon with {grid:g} kg CO2e per kWh ({context.policy.assumptions['grid_kg_per_kwh'].source})."

@@ -37,7 +37,10 @@ def build(context: Context) -> Sequence[object]:
     ]
     note = f"{len(grouped) - MAX_ROWS:,} more rows stand in summary.parquet." if len(grouped) > MAX_ROWS else ""
     return [
-        Prose("Many comparisons make some gaps large by chance; intervals here are not corrected for their number.", "small"),
+        Prose(
+            "Many comparisons make some gaps large by chance; intervals here are not corrected for their number.",
+            "small",
+        ),
         Table(caption="Measures by group", columns=columns, rows=rows, note=note, searchable=True),
     ]
 

@@ -91,7 +91,9 @@ def _reasons(context: Context) -> list[object]:
     both = pd.concat([frame[["scorer", "role", "status", "reason"]] for frame in (lost, bad)])
     if not len(both):
         return [Prose("Every item has a clip and every score that was tried.")]
-    counts = both.groupby(["scorer", "status", "reason"], sort=True)["role"].agg(["size", lambda r: ", ".join(sorted(set(r)))])
+    counts = both.groupby(["scorer", "status", "reason"], sort=True)["role"].agg(
+        ["size", lambda r: ", ".join(sorted(set(r)))]
+    )
     rows = [
         [Cell(scorer), Cell(status, "status"), Cell(reason, "foreign"), Cell(roles), count(int(size))]
         for (scorer, status, reason), (size, roles) in zip(counts.index, counts.to_numpy(), strict=True)

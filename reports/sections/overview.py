@@ -53,9 +53,7 @@ def _judge_losses(context: Context) -> None:
     items, scores = context.run.generations, context.run.scores
     tried, scored = set(scores["item_id"]), set(scores.loc[scores["status"] == "ok", "item_id"])
     lost = (items["status"] != "ok") | (items["item_id"].isin(tried) & ~items["item_id"].isin(scored))
-    frame = pd.DataFrame(
-        {"speaker_id": items["speaker_id"], "numerator": lost.astype(float), "denominator": 1.0}
-    )
+    frame = pd.DataFrame({"speaker_id": items["speaker_id"], "numerator": lost.astype(float), "denominator": 1.0})
     evidence = list(items.loc[lost, "item_id"])[:20]
     rule = context.policy.rules["RUN-1"]
     context.add(judge(rule, ratio(frame), measure="status of items", evidence=evidence))
@@ -120,4 +118,6 @@ def _limits(context: Context) -> list[str]:
     ]  # fmt: skip
 
 
-SECTION = Section(section_id="overview", title="Overview and verdict", part="summary", order=0, build=build, closing=True)
+SECTION = Section(
+    section_id="overview", title="Overview and verdict", part="summary", order=0, build=build, closing=True
+)

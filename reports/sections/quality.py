@@ -8,7 +8,7 @@ from reports.artefacts import MeasureInfo
 from reports.blocks import Figure, Prose
 from reports.chapters import evidence, item_values, open_points
 from reports.context import Context
-from reports.estimates import contrast, item_ratios, paired
+from reports.estimates import contrast, paired
 from reports.figures import interval_plot
 from reports.findings import judge
 from reports.sections import Section
@@ -48,8 +48,8 @@ def _intelligibility(context: Context, measures: Sequence[MeasureInfo]) -> list[
     rows = plot_rows(context, lead, STAGES)
     blocks: list[object] = [
         Prose(
-            "Word errors are counted against the true transcript. What the recogniser gets wrong on the recording itself"
-            " is its own share; each further line adds one stage of the system."
+            "Word errors are counted against the true transcript. What the recogniser gets wrong on the recording"
+            " itself is its own share; each further line adds one stage of the system."
         )
     ]
     if rows:
@@ -75,7 +75,7 @@ def _voice(context: Context, measures: Sequence[MeasureInfo]) -> list[object]:
 
 
 def _pairs(context: Context, measure: MeasureInfo, left: str, right: str):
-    frames = (item_ratios(context.run, measure, role, context.system_of(role)) for role in (left, right))
+    frames = (context.items(measure, role) for role in (left, right))
     return paired(*frames)
 
 

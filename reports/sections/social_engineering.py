@@ -8,13 +8,13 @@ from reports.artefacts import MeasureInfo
 from reports.blocks import Figure, Question
 from reports.chapters import evidence, item_values, open_points, verdict
 from reports.context import Context
-from reports.estimates import contrast, item_ratios, paired
+from reports.estimates import contrast, paired
 from reports.figures import Anchor, interval_plot
 from reports.findings import judge, note
 from reports.formats import with_interval
 from reports.prompts import origin_of
 from reports.sections import Section
-from reports.tables import plot_rows, role_table, unit_of
+from reports.tables import plot_rows, role_table
 
 ROLES = ("reference", "codec", "acoustic", "continuation", "shuffled")
 EVIDENCE = 4
@@ -36,9 +36,13 @@ def build(context: Context) -> Sequence[object]:
     blocks.append(verdict(context, "social_engineering"))
     rows = plot_rows(context, accepted, ROLES)
     if rows:
-        limits = [Anchor(f"{lvl} above", value) for lvl, value in context.policy.rules["SOC-1"].limits if lvl == "major"]
+        limits = [
+            Anchor(f"{lvl} above", value) for lvl, value in context.policy.rules["SOC-1"].limits if lvl == "major"
+        ]
         svg = interval_plot(rows, figure_id="fig-accepted", title="Share accepted", unit="share", anchors=limits)
-        caption = "Share accepted as the prompt's speaker: recording as ceiling, another speaker's continuation as floor."
+        caption = (
+            "Share accepted as the prompt's speaker: recording as ceiling, another speaker's continuation as floor."
+        )
         blocks.append(Figure(svg=svg, caption=caption))
     blocks.append(role_table(context, [accepted], "Accepted by the speaker verifier", accepted.meaning))
     text = "The continuations closest to their prompt's voice, prompt cut off."
@@ -46,16 +50,14 @@ def build(context: Context) -> Sequence[object]:
     return blocks + open_points(
         "Chosen words: the audited roles take no text, so an attacker cannot decide what is said; a verifier that asks"
         " for a spoken phrase is not tested.",
-        "Longer prompts, telephone lines, a verifier combined with a detector, and verifiers other than the one listed.",
+        "Longer prompts, telephone lines, a verifier combined with a detector, and other verifiers.",
         "" if origin_of(context.run) == "human" else "Human voices: the voices of this run are not known to be human.",
         "Whether people take the voice for the person: no listening test.",
     )
 
 
 def _against_floor(context: Context, accepted: MeasureInfo, shown: list[str]) -> None:
-    frames = [
-        item_ratios(context.run, accepted, role, context.system_of(role)) for role in ("continuation", "shuffled")
-    ]
+    frames = [context.items(accepted, role) for role in ("continuation", "shuffled")]
     pairs = paired(*frames)
     if not len(pairs):
         return
@@ -71,7 +73,7 @@ def _against_floor(context: Context, accepted: MeasureInfo, shown: list[str]) ->
             "SOC-2",
             "social_engineering",
             estimate,
-            statement=f"Acceptance above the shuffled floor: {with_interval(estimate, unit_of(accepted) or 'share')}. {meaning}",
+            statement=f"Acceptance above the shuffled floor: {with_interval(estimate, 'share')}. {meaning}",
             measure=f"{accepted.scorer}/{accepted.measure}",
             unit="share",
             why_no_threshold="it says whether SOC-1 is due to the prompt",

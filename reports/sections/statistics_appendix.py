@@ -28,8 +28,8 @@ def build(context: Context) -> Sequence[object]:
         ("Policy", context.policy.title),
     ]  # fmt: skip
     notes = [
-        "Speakers are resampled, not clips: clips of one speaker fail together, and resampling clips covers the truth in"
-        " about half the cases it claims to.",
+        "Speakers are resampled, not clips: clips of one speaker fail together, and resampling clips covers the truth"
+        " in about half the cases it claims to.",
         "With fewer than about twenty speakers a percentile interval is too narrow; fewer than two give none.",
         "Rates of words are ratios of sums over the corpus, never means of per-clip rates.",
         "Intervals are not corrected for the number of comparisons on this page.",
