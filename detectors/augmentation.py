@@ -59,8 +59,9 @@ def _noise(length: int, recordings: Sequence[np.ndarray], rng: np.random.Generat
         recording = usable[int(rng.integers(len(usable)))]
         start = int(rng.integers(recording.size - length))
         return recording[start : start + length].astype(np.float64)
-    shape = np.maximum(np.fft.rfftfreq(length), 1e-3) ** (-rng.uniform(0.0, 1.0))
-    return irfft(rfft(rng.standard_normal(length)) * shape, length)
+    size = next_fast_len(length, real=True)
+    shape = np.maximum(np.fft.rfftfreq(size), 1e-3) ** (-rng.uniform(0.0, 1.0))
+    return irfft(rfft(rng.standard_normal(size)) * shape, size)[:length]
 
 
 def _filtered(samples: np.ndarray, responses: Sequence[np.ndarray], size: int) -> np.ndarray:

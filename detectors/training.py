@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,6 +44,12 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    clips: Sequence[LabelledClip]
+    weights: np.ndarray
+
+
 class WindowSampler:
     """Draws training windows so that no class, channel, or generator outweighs another.
 
@@ -51,14 +58,14 @@ class WindowSampler:
     """
 
     def __init__(self, clips: Sequence[LabelledClip]) -> None:
-        self._groups: dict[bool, dict[bool, list[list[LabelledClip]]]] = {True: {}, False: {}}
+        self._groups: dict[bool, dict[bool, list[_Group]]] = {True: {}, False: {}}
         grouped: dict[tuple[bool, bool, str], list[LabelledClip]] = {}
         for clip in clips:
             channelled = clip.condition not in ("raw", OWN_CODEC)
             origin = clip.condition if clip.is_bona_fide and not channelled else clip.generator
             grouped.setdefault((clip.is_bona_fide, channelled, origin), []).append(clip)
         for (is_bona_fide, channelled, _), members in sorted(grouped.items(), key=lambda item: item[0]):
-            self._groups[is_bona_fide].setdefault(channelled, []).append(members)
+            self._groups[is_bona_fide].setdefault(channelled, []).append(_Group(members, _weights(members)))
         if not self._groups[True] or not self._groups[False]:
             raise ValueError("training needs bona fide and synthetic clips; one class is missing")
 
@@ -73,8 +80,16 @@ class WindowSampler:
         by_channel = self._groups[is_bona_fide]
         wanted = bool(rng.random() < CHANNEL_SHARE)
         groups = by_channel.get(wanted) or by_channel[not wanted]
-        members = groups[int(rng.integers(len(groups)))]
-        return crop(members[int(rng.integers(len(members)))].samples, length, rng.random())
+        group = groups[int(rng.integers(len(groups)))]
+        clip = group.clips[int(rng.choice(len(group.clips), p=group.weights))]
+        return crop(clip.samples, length, rng.random())
+
+
+def _weights(clips: Sequence[LabelledClip]) -> np.ndarray:
+    """Chance of each clip: a speaker counts by the square root of their clips, so that few cannot dominate."""
+    counts = Counter(clip.speaker_id for clip in clips)
+    weights = np.asarray([counts[clip.speaker_id] ** -0.5 for clip in clips])
+    return weights / weights.sum()
 
 
 def crop(samples: np.ndarray, length: int, where: float) -> np.ndarray:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-from scipy.linalg import solve_toeplitz
 from scipy.signal import istft, stft
 
-__all__ = ["VOCODERS", "cepstral_vocoder", "griffin_lim", "lpc_vocoder"]
+__all__ = ["VOCODERS", "cepstral_vocoder", "griffin_lim", "levinson", "lpc_vocoder"]
 
 RATE_HZ = 16_000
 FRAME, HOP, FFT = 400, 100, 512
@@ -98,19 +97,29 @@ def _at_level_of(output: np.ndarray, samples: np.ndarray) -> np.ndarray:
     return (scaled / max(1.0, float(np.abs(scaled).max()))).astype(np.float32)
 
 
+def levinson(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction-error filters ``[frame, lag]`` (first tap 1) and residual power ``[frame]`` of autocorrelations.
+
+    Levinson-Durbin recursion over all frames at once; ``correlation``: ``[frame, lag]``, positive at lag 0.
+    """
+    polynomial = np.zeros_like(correlation)
+    polynomial[:, 0] = 1.0
+    power = correlation[:, 0].copy()
+    for lag in range(1, correlation.shape[1]):
+        mismatch = np.sum(polynomial[:, :lag] * correlation[:, lag:0:-1], axis=1)
+        reflection = (-mismatch / power)[:, None]
+        polynomial[:, 1 : lag + 1] += reflection * polynomial[:, lag - 1 :: -1][:, :lag]
+        power = power * (1.0 - reflection[:, 0] ** 2)
+    return polynomial, power
+
+
 def lpc_vocoder(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Linear prediction (order 14 to 22) driven by pulses and noise, as in classical low-rate speech coders."""
     order = int(rng.integers(14, 23))
     frames = _frames(samples, FRAME) * np.hanning(FRAME)
     correlation = np.fft.irfft(np.abs(np.fft.rfft(frames, 1024)) ** 2)[:, : order + 1]
-    magnitude = np.zeros((frames.shape[0], FFT // 2 + 1))
-    for index, lags in enumerate(correlation):
-        damped = lags * np.r_[1.0 + 1e-4, np.ones(order)]
-        if damped[0] < 1e-7:
-            continue
-        taps = solve_toeplitz(damped[:-1], damped[1:])
-        power = max(float(damped[0] - taps @ damped[1:]), 0.0)
-        magnitude[index] = np.sqrt(power) / np.abs(np.fft.rfft(np.r_[1.0, -taps], FFT))
+    polynomial, power = levinson(correlation * np.r_[1.0 + 1e-4, np.ones(order)] + 1e-9 * np.eye(1, order + 1))
+    magnitude = np.sqrt(power)[:, None] / np.abs(np.fft.rfft(polynomial, FFT))
     return _at_level_of(_filtered(_excitation(samples, rng), magnitude, samples.size), samples)
 
 
