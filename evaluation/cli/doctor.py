@@ -6,9 +6,9 @@ import argparse
 import json
 
 from evaluation.discovery import discover_generators
+from evaluation.doctor import diagnose
 from evaluation.prompts_source import embedded_manifest
 from evaluation.provenance import describe_machine, package_versions
-from evaluation.scorers import select_scorers
 
 EXAMPLE = "audiolm-audit doctor"
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    lines = _lines()
+    lines = [*(_system_line(name) for name in sorted(discover_generators())), _prompts_line(), *diagnose()]
     if args.json:
         value = {"checks": lines, "packages": package_versions(), "machine": describe_machine("cpu")}
         print(json.dumps(value, sort_keys=True))
@@ -26,33 +26,24 @@ def run(args: argparse.Namespace) -> int:
     width = max(len(line["name"]) for line in lines)
     for line in lines:
         extra = (
-            f" (pip install 'audiolm-audit[{line['extra']}]')" if line["status"] == "missing" and line["extra"] else ""
+            f" (pip install 'audiolm-audit[{line['extra']}]')" if line["state"] == "missing" and line["extra"] else ""
         )
-        print(f"{line['status']:<8}  {line['name']:<{width}}  {line['sentence']}{extra}")
+        print(f"{line['state']:<8}  {line['name']:<{width}}  {line['sentence']}{extra}")
     return 0
-
-
-def _lines() -> list[dict[str, str]]:
-    lines = [_system_line(name) for name in sorted(discover_generators())]
-    lines.append(_prompts_line())
-    for state in select_scorers(()):
-        spec = state.metric.spec
-        lines.append({"name": spec.name, "status": state.status, "sentence": state.sentence, "extra": spec.extra})
-    return lines
 
 
 def _system_line(name: str) -> dict[str, str]:
     try:
         system = discover_generators()[name].load("nano", "cpu")
     except (ImportError, OSError, ValueError, RuntimeError) as error:
-        return {"name": f"system {name}", "status": "missing", "sentence": str(error), "extra": ""}
+        return {"name": f"system {name}", "state": "missing", "sentence": str(error), "extra": ""}
     sentence = f"checkpoint nano, {system.sample_rate_hz} Hz, roles {', '.join(system.roles)}"
-    return {"name": f"system {name}", "status": "ready", "sentence": sentence, "extra": ""}
+    return {"name": f"system {name}", "state": "ready", "sentence": sentence, "extra": ""}
 
 
 def _prompts_line() -> dict[str, str]:
     try:
         manifest = embedded_manifest()
     except ValueError as error:
-        return {"name": "shipped prompts", "status": "missing", "sentence": str(error), "extra": ""}
-    return {"name": "shipped prompts", "status": "ready", "sentence": str(manifest), "extra": ""}
+        return {"name": "shipped prompts", "state": "missing", "sentence": str(error), "extra": ""}
+    return {"name": "shipped prompts", "state": "ready", "sentence": str(manifest), "extra": ""}
