@@ -69,8 +69,9 @@ class AudioLM:
         stages = [Stage.load(folder / f"stage_{kind}", kind) for kind in STAGES]
         digests = {part: checkpoint.weights_digest(folder / part) for part in FOLDERS}
         name = str(source) if source in PRESETS else folder.resolve().name
-        modules = [module.to(device) for module in (codec, tokenizer, *stages)]
-        return cls(Parts(*modules), name=name, digests=digests)
+        semantic, coarse, fine = (stage.to(device) for stage in stages)
+        parts = Parts(codec.to(device), tokenizer.to(device), semantic, coarse, fine)
+        return cls(parts, name=name, digests=digests)
 
     def save_pretrained(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
         """Write all parts below ``folder``, half precision; ``record`` goes into each part's ``config.json``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -35,16 +36,12 @@ def tiny_stage(kind: str, *, paper: bool) -> Stage:
         codebook_size=CODES,
         time_positions=not paper,
     )
-    shape = {"layers": 2, "heads": 2, "dim": 16, "ff_dim": 24}
-    transformer = (
-        TransformerConfig(**shape)
-        if paper
-        else TransformerConfig(**shape, positions="rope", norm="rms", feed_forward="gated", qk_norm=True)
-    )
+    plain = TransformerConfig(layers=2, heads=2, dim=16, ff_dim=24)
+    fast = dataclasses.replace(plain, positions="rope", norm="rms", feed_forward="gated", qk_norm=True)
     deduplicated = paper and kind != "fine"
     config = StageConfig(
         layout=layout,
-        transformer=transformer,
+        transformer=plain if paper else fast,
         window=WINDOWS[kind],
         deduplicate=deduplicated,
         frames_per_token=1.7 if deduplicated else 1.0,

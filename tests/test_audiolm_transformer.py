@@ -84,14 +84,17 @@ def test_rotary_output_depends_on_position_differences_only() -> None:
 def test_t5_attention_against_a_loop() -> None:
     config = TransformerConfig(layers=1, heads=2, dim=16, ff_dim=24, dropout=0.0)
     model = made(config)
-    attention, bias = model.blocks[0].attention, model.bias
+    attention, bias = model.blocks[0].attention, model.get_submodule("bias")
     x, _ = vectors(1, 6)
     q, k, v = attention.qkv(x)[0].view(6, 3, 2, 8).unbind(1)  # type: ignore[operator]
     expected = torch.zeros(6, 2, 8)
     for head in range(2):
         for query in range(6):
             scores = torch.stack(
-                [q[query, head] @ k[key, head] / 8**0.5 + bias.weight[query - key, head] for key in range(query + 1)]
+                [
+                    q[query, head] @ k[key, head] / 8**0.5 + bias.get_parameter("weight")[query - key, head]
+                    for key in range(query + 1)
+                ]
             )
             expected[query, head] = torch.softmax(scores, 0) @ v[: query + 1, head]
     mask = model._mask(0, 6, None, x)

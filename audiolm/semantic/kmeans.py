@@ -38,7 +38,12 @@ def fit_centroids(features: np.ndarray, *, n_clusters: int, seed: int) -> Cluste
     deviation = np.maximum(features.std(axis=0), 1e-5)
     normal = ((features - mean) / deviation).astype(np.float32)
     kmeans = MiniBatchKMeans(
-        n_clusters=n_clusters, random_state=seed, batch_size=8192, n_init=3, max_iter=60, max_no_improvement=40
+        n_clusters=n_clusters,
+        random_state=seed,
+        batch_size=8192,
+        n_init=3,  # pyright: ignore[reportArgumentType]  (its default's type is taken for the parameter's)
+        max_iter=60,
+        max_no_improvement=40,
     ).fit(normal)
     tensors = (mean, deviation, kmeans.cluster_centers_)
     return Clusters(*(torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in tensors))
