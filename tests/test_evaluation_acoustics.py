@@ -25,7 +25,7 @@ def voice(f0_hz: np.ndarray | float, seconds: float = 2.0, level: float = 0.05) 
     """A harmonic tone, partials falling by 6 dB per octave; ``f0_hz`` may be a track of one value per sample."""
     phase = 2 * np.pi * np.cumsum(np.broadcast_to(f0_hz, int(seconds * RATE))) / RATE
     partials = range(1, int(7000 // np.max(f0_hz)) + 1)
-    return (level * sum(np.sin(k * phase + k) / k for k in partials)).astype(np.float32)
+    return (level * np.sum([np.sin(k * phase + k) / k for k in partials], axis=0)).astype(np.float32)
 
 
 def phrases(seconds: float = 4.0) -> tuple[np.ndarray, np.ndarray]:

@@ -85,7 +85,7 @@ def integrated_loudness_lufs(samples: np.ndarray, sample_rate_hz: int) -> float 
     from scipy.signal import sosfilt
 
     sections = np.concatenate(_k_weighting(sample_rate_hz), axis=1)  # [section, 6]: b then a
-    weighted = sosfilt(sections, samples.astype(np.float64))
+    weighted = np.asarray(sosfilt(sections, samples.astype(np.float64)))
     powers = frame_powers(weighted, sample_rate_hz, frame_s=BLOCK_S, step_s=BLOCK_STEP_S)
     kept = powers[_loudness(powers) > ABSOLUTE_GATE_LUFS]
     if not kept.size:

@@ -35,8 +35,12 @@ class SpeakerEncoderEntry(Protocol):
     """
 
     name: str
-    threshold: float
-    threshold_source: str
+
+    @property
+    def threshold(self) -> float: ...
+
+    @property
+    def threshold_source(self) -> str: ...
 
     def load(self, device: str) -> SpeakerEncoder: ...
 

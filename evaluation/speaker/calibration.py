@@ -67,7 +67,7 @@ def _embed(manifest: Path, encoder) -> list[_Embedded]:
 
     rows = pd.read_csv(manifest)
     rows = rows[(rows["kind"] == "speech") & rows["split"].isin(SPLITS) & (rows["duration_s"] >= PROMPT_S + CLIP_S)]
-    rows = rows.assign(corpus=rows["speaker"].str.split("-").str[0])
+    rows = rows.assign(corpus=[str(name).split("-")[0] for name in rows["speaker"]])
     rows = rows[rows["corpus"].isin(CORPORA)].sort_values("utterance_id")
     rows = rows.groupby("speaker").head(MAX_UTTERANCES_PER_SPEAKER)
     embedded = []
