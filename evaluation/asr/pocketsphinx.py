@@ -1,7 +1,7 @@
 """PocketSphinx: the embedded recogniser. Its wheel carries the US English model, so it works offline on two cores.
 
-It is a recogniser of the 2000s: on clean read speech about every fourth word is wrong. Read its figures against the
-``reference`` and ``codec`` roles of the same run, never against published word error rates.
+It is a recogniser of the 2000s: 28 % of words are wrong on LibriSpeech dev, 55 % on test-other. Read its figures
+against the ``reference`` and ``codec`` roles of the same run, never against published word error rates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ __all__ = ["SETTINGS", "PocketSphinx"]
 
 SAMPLE_RATE_HZ = 16_000
 SETTINGS: Mapping[str, str | int | float | bool] = {"cmn": "batch"}
-"""Search settings that differ from the library's defaults; see the measurements in ``load``."""
+"""Beside this, the library's defaults. Word error rate on nine LibriSpeech dev utterances (304 words): defaults 28 %;
+language weight 9 instead of 6.5: 45 %; beams 1e-64 / 1e-40: 26 % at twice the time."""
 PRONUNCIATION = re.compile(r"\(\d+\)")
 """The decoder marks alternative pronunciations of a word as ``the(2)``."""
 
