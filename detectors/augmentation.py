@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
 
 from detectors.features import SAMPLE_RATE_HZ
 
@@ -26,6 +25,11 @@ class AugmentConfig:
     reverb_share: float = 0.2
     reverb_t60_s: tuple[float, float] = (0.1, 0.5)
     gain_db: tuple[float, float] = (-25.0, 5.0)
+
+
+def _fast_length(size: int) -> int:
+    """The next length whose Fourier transform is quick: a multiple of 2048."""
+    return -(-size // 2048) * 2048
 
 
 def _equaliser(config: AugmentConfig, frequency_hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -49,7 +53,7 @@ def _reverb(config: AugmentConfig, size: int, rng: np.random.Generator) -> np.nd
     response = rng.standard_normal(length) * decay
     response *= 10.0 ** (rng.uniform(-12.0, -3.0) / 20.0) / np.sqrt(np.sum(response**2))
     response[0] = 1.0
-    return rfft(response, size)
+    return np.fft.rfft(response, size)
 
 
 def _noise(length: int, recordings: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
@@ -59,25 +63,25 @@ def _noise(length: int, recordings: Sequence[np.ndarray], rng: np.random.Generat
         recording = usable[int(rng.integers(len(usable)))]
         start = int(rng.integers(recording.size - length))
         return recording[start : start + length].astype(np.float64)
-    size = next_fast_len(length, real=True)
+    size = _fast_length(length)
     shape = np.maximum(np.fft.rfftfreq(size), 1e-3) ** (-rng.uniform(0.0, 1.0))
-    return irfft(rfft(rng.standard_normal(size)) * shape, size)[:length]
+    return np.fft.irfft(np.fft.rfft(rng.standard_normal(size)) * shape, size)[:length]
 
 
 def _filtered(samples: np.ndarray, responses: Sequence[np.ndarray], size: int) -> np.ndarray:
     """Through all ``responses`` (spectra of a ``size``-point transform), cut to the length it had."""
     if not responses:
         return samples
-    spectrum = rfft(samples, size)
+    spectrum = np.fft.rfft(samples, size)
     for response in responses:
         spectrum = spectrum * response
-    return irfft(spectrum, size)[: samples.size]
+    return np.fft.irfft(spectrum, size)[: samples.size]
 
 
 def _augment(
     window: np.ndarray, config: AugmentConfig, noises: Sequence[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    size = next_fast_len(window.size + int(0.3 * SAMPLE_RATE_HZ), real=True)
+    size = _fast_length(window.size + int(0.3 * SAMPLE_RATE_HZ))
     frequency_hz = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE_HZ)
     responses = []
     if rng.random() < config.reverb_share:

@@ -139,7 +139,8 @@ def test_actual_cost_of_calibrated_gaussian_scores_is_near_the_minimum():
 
 
 def test_threshold_at_the_eer_gives_that_error(gaussian):
-    p_false_alarm, p_miss = error_rates_at(*gaussian, eer_threshold(*gaussian))
+    bona, synth = gaussian
+    p_false_alarm, p_miss = error_rates_at(bona, synth, eer_threshold(bona, synth))
     assert p_miss == pytest.approx(eer(*gaussian), abs=1e-3)
     assert p_false_alarm == pytest.approx(eer(*gaussian), abs=1e-3)
 

@@ -50,13 +50,13 @@ def test_half_of_each_batch_is_bona_fide_and_channels_fall_alike_on_both_classes
             clips += [LabelledClip(**{**_fields(made), "samples": marked})] * count
     sampler, rng = WindowSampler(clips), np.random.default_rng(0)
     draws = [sampler.draw(40, rng) for _ in range(100)]
-    marks = np.concatenate([windows[:, 0] for windows, _ in draws]).round(1)
+    marks = (10 * np.concatenate([windows[:, 0] for windows, _ in draws])).round().astype(int)
     labels = np.concatenate([label for _, label in draws])
     assert labels.mean() == 0.5
-    assert set(marks[labels == 1]) == set(np.float32([0.1, 0.2]))
-    assert np.mean(marks[labels == 1] == np.float32(0.2)) == pytest.approx(0.4, abs=0.04)
-    assert np.mean(np.isin(marks[labels == 0], np.float32([0.4, 0.6]))) == pytest.approx(0.4, abs=0.04)
-    assert np.mean(marks[labels == 0] < 0.45) == pytest.approx(0.5, abs=0.04)
+    assert set(marks[labels == 1]) == {1, 2}
+    assert np.mean(marks[labels == 1] == 2) == pytest.approx(0.4, abs=0.04)
+    assert np.mean(np.isin(marks[labels == 0], [4, 6])) == pytest.approx(0.4, abs=0.04)
+    assert np.mean(marks[labels == 0] <= 4) == pytest.approx(0.5, abs=0.04)
     assert len({windows.shape[1] for windows, _ in draws}) > 50
 
 
