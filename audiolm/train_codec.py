@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiolm.checkpoint import config_to_dict, save_part
 from audiolm.codec.config import CodecConfig
-from audiolm.codec.losses import MelLoss, SpectralLoss
+from audiolm.codec.losses import LogSpectrumLoss, MelLoss, SpectralLoss
 from audiolm.codec.soundstream import PART, SoundStream
 from audiolm.dataset import Recording, draw_crops
 from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, module_randomness
@@ -26,7 +26,11 @@ CODEBOOKS = "quantizer.codebooks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecTrainingConfig:
-    """``quantize_from``: step at which the codebooks start; until then the autoencoder runs unquantised."""
+    """``quantize_from``: step at which the codebooks start; until then the autoencoder runs unquantised.
+
+    ``decoder_only`` freezes encoder and codebooks, so that stages trained on their codes keep fitting while the
+    decoder goes on learning; it needs a trained codec to start from.
+    """
 
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(
@@ -38,6 +42,8 @@ class CodecTrainingConfig:
     quantize_from: int = 300
     mel_weight: float = 1.0
     spectral_weight: float = 8.0
+    log_spectrum_weight: float = 1.0
+    decoder_only: bool = False
     seed: int = 0
 
 
@@ -52,10 +58,17 @@ class CodecTask:
         config: CodecTrainingConfig,
         training: list[Recording],
         held_out: list[Recording],
+        start: SoundStream | None = None,
     ) -> None:
         self.config, self.training, self.held_out = config, training, held_out
+        if config.decoder_only and start is None:
+            raise ValueError("decoder_only keeps the codes of a trained codec; name the codec to start from")
         with module_randomness(config.seed, 2**31 - 1):
             self.codec = SoundStream(codec_config)
+        if start is not None:
+            self.codec.load_state_dict(start.state_dict())
+        self.codec.encoder.requires_grad_(not config.decoder_only)
+        self.log_spectrum = LogSpectrumLoss()
         self.mel = MelLoss(codec_config.sample_rate_hz)
         self.spectral = SpectralLoss()
         self.optimiser = Optimiser(self.codec, config.optimiser)
@@ -63,16 +76,27 @@ class CodecTask:
     def training_step(self, step: int) -> dict[str, float]:
         """One batch of crops, drawn from (seed, step) alone, with a random gain of 0.3 to 1.5 each."""
         config = self.config
-        if step == config.quantize_from:
+        if step == config.quantize_from and not config.decoder_only:
             self._start_codebooks()
         rng = np.random.default_rng([config.seed, step])
         length = int(config.seconds * self.codec.config.sample_rate_hz)
         samples = draw_crops(self.training, batch=config.batch, length=length, rng=rng)
         samples = samples * torch.from_numpy(rng.uniform(0.3, 1.5, (len(samples), 1)).astype(np.float32))
         self.codec.train()
-        output, quantized = self.codec(samples, generator=generator_for(rng))
-        losses = {"mel": self.mel(output, samples), "spectral": self.spectral(output, samples)}
-        total = config.mel_weight * losses["mel"] + config.spectral_weight * losses["spectral"]
+        if config.decoder_only:
+            output, quantized = self._decoded(samples, rng), None
+        else:
+            output, quantized = self.codec(samples, generator=generator_for(rng))
+        losses = {
+            "mel": self.mel(output, samples),
+            "spectral": self.spectral(output, samples),
+            "log_spectrum": self.log_spectrum(output, samples),
+        }
+        total = (
+            config.mel_weight * losses["mel"]
+            + config.spectral_weight * losses["spectral"]
+            + config.log_spectrum_weight * losses["log_spectrum"]
+        )
         if quantized is not None:
             losses["commitment"] = quantized.commitment
             total = total + self.codec.config.commitment_weight * quantized.commitment
@@ -118,6 +142,14 @@ class CodecTask:
             state_dict=self.optimiser.average,
             record=details,
         )
+
+    def _decoded(self, samples: Tensor, rng: np.random.Generator) -> Tensor:
+        """Decoder output for the frozen codes; half of the batches lose some of the last levels."""
+        levels = self.codec.config.n_levels
+        kept = int(rng.integers(1, levels + 1)) if rng.random() < self.codec.config.quantizer_dropout else levels
+        with torch.no_grad():
+            latents = self.codec.quantizer.decode(self.codec.quantizer.encode(self.codec.latents(samples), kept))
+        return self.codec.decoder(latents)[:, : samples.shape[1]]
 
     @torch.no_grad()
     def _start_codebooks(self) -> None:

@@ -10,7 +10,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-__all__ = ["MelLoss", "SpectralLoss"]
+__all__ = ["LogSpectrumLoss", "MelLoss", "SpectralLoss"]
 
 MEL_WINDOWS = (256, 512, 1024, 2048)
 FLOOR = 1e-5
@@ -63,3 +63,24 @@ class SpectralLoss(nn.Module):
         spectrum = torch.stft(samples, self.size, self.size // 4, window=self.window, return_complex=True)
         magnitude = spectrum.abs().clamp_min(1e-3)
         return torch.view_as_real(spectrum) * magnitude.pow(self.exponent - 1.0).unsqueeze(-1)
+
+
+class LogSpectrumLoss(nn.Module):
+    """Mean L1 of log magnitudes per frequency bin: it resolves harmonics and steady tones that mel bands blur."""
+
+    def __init__(self, windows: tuple[int, ...] = (512, 1024, 2048)) -> None:
+        super().__init__()
+        self.windows = windows
+        for size in windows:
+            self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        losses = []
+        for size in self.windows:
+            window = self.get_buffer(f"window_{size}")
+            a, b = (
+                torch.stft(x, size, size // 4, window=window, return_complex=True).abs().clamp_min(1e-3).log10()
+                for x in (output, target)
+            )
+            losses.append((a - b).abs().mean())
+        return torch.stack(losses).mean()
