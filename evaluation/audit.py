@@ -67,8 +67,9 @@ def run_audit(
     gate: str = "major",
     command: str = "",
     progress: Progress = silent,
+    workers: int = 1,
 ) -> AuditResult:
-    """Audio to report in the folder ``out``.
+    """Audio to report in the folder ``out``; ``workers`` above 1 scores in that many processes.
 
     Raises:
         ValueError: bad input, a folder that is taken, a resume with other options, or nothing usable at all.
@@ -79,7 +80,7 @@ def run_audit(
     inputs = _inputs(config)
     with _opened(run, resume):
         records = _generate(run, config, inputs, command, progress)
-        _score(run, records, states, config.device, progress)
+        _score(run, records, states, config.device, progress, workers)
         _summarise(run)
         run.update(status="complete", finished_utc=utc_now())
         return report_run(out, gate=gate)
@@ -99,14 +100,19 @@ def run_generation(
 
 
 def run_scoring(
-    run_folder: str | Path, *, scorers: Sequence[str] = (), device: str = "cpu", progress: Progress = silent
+    run_folder: str | Path,
+    *,
+    scorers: Sequence[str] = (),
+    device: str = "cpu",
+    progress: Progress = silent,
+    workers: int = 1,
 ) -> None:
     """Steps 3 and 4 on a folder that holds ``generations.parquet``; only what changed is computed."""
     run = RunFolder(run_folder)
     run.require()
     states = select_scorers(scorers, device=device)
     with run_lock(run.path):
-        _score(run, read_generations(run.generations), states, device, progress)
+        _score(run, read_generations(run.generations), states, device, progress, workers)
         _summarise(run)
         run.update(status="complete", finished_utc=utc_now())
 
@@ -202,7 +208,12 @@ def _refuse_nothing_usable(
 
 
 def _score(
-    run: RunFolder, records: Sequence[GenerationRecord], states: Sequence[ScorerState], device: str, progress: Progress
+    run: RunFolder,
+    records: Sequence[GenerationRecord],
+    states: Sequence[ScorerState],
+    device: str,
+    progress: Progress,
+    workers: int,
 ) -> None:
     usable = [state for state in states if state.status != "missing"]
     for state in states:
@@ -217,6 +228,7 @@ def _score(
             run_id=str(run.require()["run_id"]),
             device=device,
             progress=progress,
+            workers=workers,
         )
     statuses = {str(name): int(count) for name, count in frame["status"].value_counts().sort_index().items()}
     run.update(counts=dict(run.read().get("counts", {})) | {"scores": statuses})

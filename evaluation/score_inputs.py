@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from audiolm.audio import AudioClip
@@ -10,7 +10,7 @@ from evaluation.config import digest_of
 from evaluation.metrics import MetricSpec, ScoreInput
 from evaluation.records import GenerationRecord
 
-__all__ = ["ClipStore", "content_key", "precondition", "score_input"]
+__all__ = ["ClipStore", "content_key", "precondition", "references_of", "score_input"]
 
 ROLES_WITH_PROMPT = ("reference", "codec", "acoustic")
 """Roles whose clip holds the prompt itself; it is cut off for scorers that compare with the prompt."""
@@ -86,10 +86,9 @@ def score_input(
     )
 
 
-def references_of(records: Mapping[str, GenerationRecord] | list[GenerationRecord]) -> dict[str, GenerationRecord]:
+def references_of(records: Iterable[GenerationRecord]) -> dict[str, GenerationRecord]:
     """The ``reference`` record of every utterance."""
-    values = records.values() if isinstance(records, Mapping) else records
-    return {record.utterance_id: record for record in values if record.role == "reference"}
+    return {record.utterance_id: record for record in records if record.role == "reference"}
 
 
 def _cut_s(spec: MetricSpec, record: GenerationRecord) -> float:

@@ -7,7 +7,7 @@ import json
 
 from evaluation.audit import run_audit
 from evaluation.cli.progress_bar import terminal_progress
-from evaluation.cli.run_options import add_run_options, command_line, config_of
+from evaluation.cli.run_options import add_run_options, add_workers, command_line, config_of
 
 EXAMPLE = "audiolm-audit audit --limit 4 --out runs/first"
 
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scorers", nargs="+", metavar="NAME", help="only these (see doctor); default: all that are ready"
     )
+    add_workers(parser)
     parser.add_argument(
         "--gate",
         default="major",
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         gate=args.gate,
         command=command_line("audit", args),
         progress=terminal_progress(),
+        workers=args.workers,
     )
     if args.json:
         value = {

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from evaluation.config import RunConfig
 from evaluation.prompts_source import EMBEDDED
+from evaluation.score_workers import cpu_count
 
-__all__ = ["add_run_options", "command_line", "config_of"]
+MAX_WORKERS = 8
+"""Default limit; each worker holds its own scorers in memory."""
+
+__all__ = ["add_run_options", "add_workers", "command_line", "config_of"]
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +39,17 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, same options")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """``--workers``; does not change any number."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=min(cpu_count(), MAX_WORKERS),
+        metavar="N",
+        help="processes that score (default: %(default)s)",
+    )
 
 
 def config_of(args: argparse.Namespace) -> RunConfig:
@@ -71,7 +86,7 @@ def command_line(verb: str, args: argparse.Namespace) -> str:
     words = ["audiolm-audit", verb]
     for name, value in sorted(vars(args).items()):
         flag = "--" + name.replace("_", "-")
-        if name in ("resume", "json") or value in (None, False):
+        if name in ("resume", "json", "workers") or value in (None, False):
             continue
         words += [flag] if value is True else [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
     return shlex.join(words)

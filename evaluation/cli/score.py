@@ -7,7 +7,7 @@ import json
 
 from evaluation.audit import run_scoring
 from evaluation.cli.progress_bar import terminal_progress
-from evaluation.cli.run_options import split_names
+from evaluation.cli.run_options import add_workers, split_names
 from evaluation.run_folder import RunFolder
 
 EXAMPLE = "audiolm-audit score runs/first --scorers word_error speaker_similarity"
@@ -17,11 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="folder that audit or generate wrote")
     parser.add_argument("--scorers", nargs="+", default=[], metavar="NAME", help="only these (see doctor)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    add_workers(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    run_scoring(args.run_folder, scorers=split_names(args.scorers), device=args.device, progress=terminal_progress())
+    run_scoring(
+        args.run_folder,
+        scorers=split_names(args.scorers),
+        device=args.device,
+        progress=terminal_progress(),
+        workers=args.workers,
+    )
     run_folder = RunFolder(args.run_folder)
     counts = run_folder.require()["counts"]["scores"]
     if args.json:
