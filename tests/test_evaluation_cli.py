@@ -117,7 +117,23 @@ def test_audit_exits_1_only_when_a_finding_reaches_the_gate(
     fakes: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = write_prompts(tmp_path / "prompts")
-    assert main(["audit", "--prompts", str(manifest), "--limit", "2", "--out", str(tmp_path / "a"), "--json"]) == 0
+    assert (
+        main(
+            [
+                "audit",
+                "--prompts",
+                str(manifest),
+                "--limit",
+                "2",
+                "--workers",
+                "1",
+                "--out",
+                str(tmp_path / "a"),
+                "--json",
+            ]
+        )
+        == 0
+    )
     result = json.loads(capsys.readouterr().out)
     assert Path(result["report"]).is_file() and result["gate_hit"] is False
     at_gate = ["--gate", result["worst_severity"]]
