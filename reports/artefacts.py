@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reports.frames import column
+
 __all__ = ["SCHEMA_VERSION", "MeasureInfo", "Run", "open_run"]
 
 SCHEMA_VERSION = 1
@@ -162,7 +164,7 @@ def _read_table(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd.D
     if absent:
         raise ValueError(f"{path}: lacks the column {absent[0]!r}; make it again with this version of the package")
     frame = table.to_pandas()
-    for name in (*text, *(column for column in frame.columns if column.startswith("group:"))):
+    for name in (*text, *(name for name in frame.columns if str(name).startswith("group:"))):
         values = frame[name].tolist()
         frame[name] = pd.Series(["" if _is_missing(v) else str(v) for v in values], index=frame.index, dtype=object)
     return frame.reset_index(drop=True)
@@ -175,7 +177,7 @@ def _is_missing(value: object) -> bool:
 def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     for name in columns:
         try:
-            frame[name] = pd.to_numeric(frame[name]).astype("float64")
+            frame[name] = column(frame, name).astype("float64")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: column {name!r} holds something that is no number ({error})") from error
     return frame

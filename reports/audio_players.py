@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -34,7 +34,7 @@ class ClipDesk:
     embedded: int = 0
     issued: dict[str, Clip] = field(default_factory=dict)
 
-    def clips(self, item_ids: Iterable[str], facts: dict[str, Sequence[str]] | None = None) -> list[Clip]:
+    def clips(self, item_ids: Iterable[str], facts: Mapping[str, Sequence[str]] | None = None) -> list[Clip]:
         """Players for items in the given order; ids the run does not know are left out."""
         items = self.run.generations
         found = []
@@ -60,8 +60,9 @@ class ClipDesk:
             facts=facts,
             transcript=str(row["transcript"]),
         )
-        if row["status"] != "ok" or not row["audio_path"]:
-            return replace(blank, problem=f"no clip: {row['status']}{', ' + row['reason'] if row['reason'] else ''}")
+        status, reason = str(row["status"]), str(row["reason"])
+        if status != "ok" or not str(row["audio_path"]):
+            return replace(blank, problem=f"no clip: {status}{', ' + reason if reason else ''}")
         path = _inside(self.run.folder, str(row["audio_path"]))
         if path is None:
             return replace(blank, problem="the path of this clip leaves the run folder, so it is not opened")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -11,6 +13,8 @@ from reports.artefacts import MeasureInfo, Run
 from reports.audio_players import ClipDesk
 from reports.estimates import Estimate, from_summary, item_ratios, unanimous
 from reports.findings import Finding
+from reports.formats import clean, isolate
+from reports.frames import column, rows_where
 from reports.policy import Policy
 
 __all__ = ["GENERATED_ROLES", "ROLE_ORDER", "ROLE_TITLES", "Context", "Outcome"]
@@ -55,8 +59,11 @@ class Context:
 
     def __post_init__(self) -> None:
         self.system = _audited_system(self.run)
-        by_measure = self.run.summary.groupby(["scorer", "measure"], sort=False)
-        self._summary = {(str(scorer), str(name)): rows for (scorer, name), rows in by_measure}
+        summary = self.run.summary
+        keys = dict.fromkeys(zip(summary["scorer"], summary["measure"], strict=True))
+        self._summary = {
+            key: rows_where(summary, (summary["scorer"] == key[0]) & (summary["measure"] == key[1])) for key in keys
+        }
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -74,8 +81,8 @@ class Context:
 
     def rows_of(self, frame: pd.DataFrame, role: str) -> pd.DataFrame:
         """Rows of a role: those of the audited system, or all where the role belongs to none (recordings)."""
-        rows = frame[frame["role"] == role]
-        own = rows[rows["system"] == self.system]
+        rows = rows_where(frame, frame["role"] == role)
+        own = rows_where(rows, rows["system"] == self.system)
         return own if len(own) else rows
 
     def items(self, measure: MeasureInfo, role: str) -> pd.DataFrame:
@@ -117,9 +124,9 @@ class Context:
         rows = self._summary.get(measure.key)
         if rows is None:
             return None
-        rows = self.rows_of(rows[rows["group_by"] == group_by], role)
+        rows = self.rows_of(rows_where(rows, rows["group_by"] == group_by), role)
         if group is not None:
-            rows = rows[rows["group"] == group]
+            rows = rows_where(rows, rows["group"] == group)
         if not len(rows):
             return None
         found = from_summary(rows.iloc[0])
@@ -136,6 +143,23 @@ class Context:
         items = self.run.generations
         return set(items.loc[items[f"group:{group_by}"] == group, "utterance_id"])
 
+    def why_absent(self, patterns: Sequence[str]) -> str:
+        """What the run says about scorers that gave nothing: missing on that machine, or a reason per item."""
+        found = []
+        for entry in self.run.info.get("evaluators") or ():
+            name = str(entry.get("name", "")) if isinstance(entry, Mapping) else ""
+            if not any(fnmatchcase(name, pattern.partition("/")[0]) for pattern in patterns):
+                continue
+            scores = rows_where(
+                self.run.scores, (self.run.scores["scorer"] == name) & (self.run.scores["reason"] != "")
+            )
+            reasons = Counter(column(scores, "reason").tolist()).most_common(1)
+            if entry.get("status") == "missing":
+                found.append(f"{isolate(name)} is missing: {clean(entry.get('sentence', ''))}")
+            elif reasons:
+                found.append(f"{isolate(name)}: {clean(reasons[0][0])}")
+        return "".join(f"; {text.rstrip('.')}" for text in found)
+
     def add(self, *findings: Finding) -> None:
         """Put findings on the register; an id stays unique."""
         taken = {finding.finding_id for finding in self.findings}
@@ -150,6 +174,6 @@ class Context:
 
 
 def _audited_system(run: Run) -> str:
-    items = run.generations[run.generations["role"].isin(GENERATED_ROLES)]
-    counts = (items if len(items) else run.generations)["system"].value_counts()
-    return min(counts.index, key=lambda name: (-counts[name], name)) if len(counts) else ""
+    items = rows_where(run.generations, run.generations["role"].isin(GENERATED_ROLES))
+    counts = Counter(column(items if len(items) else run.generations, "system").tolist())
+    return min(counts, key=lambda name: (-counts[name], name), default="")

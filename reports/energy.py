@@ -10,6 +10,7 @@ import pandas as pd
 
 from reports.context import Context
 from reports.estimates import Estimate, ratio
+from reports.frames import columns, rows_where
 
 __all__ = ["Machine", "machine_of", "real_time_factor", "time_frame", "training_record"]
 
@@ -65,9 +66,11 @@ def _count(info: Mapping[str, Any], keys: tuple[str, ...]) -> int:
 def time_frame(context: Context, role: str) -> pd.DataFrame:
     """Items of a role with numerator wall time and denominator duration, both in seconds."""
     items = context.rows_of(context.run.generations, role)
-    items = items[(items["status"] == "ok") & (items["wall_s"] > 0) & (items["duration_s"] > 0)]
-    columns = {"wall_s": "numerator", "duration_s": "denominator"}
-    return items[["item_id", "utterance_id", "speaker_id", *columns]].rename(columns=columns).reset_index(drop=True)
+    items = rows_where(items, (items["status"] == "ok") & (items["wall_s"] > 0) & (items["duration_s"] > 0))
+    names = {"wall_s": "numerator", "duration_s": "denominator"}
+    return (
+        columns(items, ["item_id", "utterance_id", "speaker_id", *names]).rename(columns=names).reset_index(drop=True)
+    )
 
 
 def real_time_factor(context: Context, role: str) -> Estimate | None:

@@ -4,18 +4,21 @@ The summary table holds one estimate per role. A verdict also needs differences 
 reference) on the same utterances, which cannot be had from two separate intervals; they are formed here
 from item scores, resampling speakers (Liu & Peng, arXiv 1912.09508) with one fixed seed. A percentile interval is too
 short with few clusters (Hesterberg 2015, section 5.3), so its arms are stretched by
-``t(n - 1) / z * sqrt(n / (n - 1))``; where all clips agree it has no width at all, and an exact bound takes its place.
+``t(n - 1) / z * sqrt(n / (n - 1))``. Where all clips
+agree it has no width at all: a share gets an exact bound, anything else says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from reports.artefacts import MeasureInfo, Run
+from reports.frames import columns, rows_where
 
 __all__ = ["Estimate", "contrast", "from_summary", "group_contrast", "item_ratios", "paired", "ratio", "unanimous"]
 
@@ -25,6 +28,7 @@ SEED = 20_260_101
 """Fixed, so that the same run folder gives the same bytes."""
 
 NAN = float("nan")
+SAME_VALUE = "no interval: all speakers give the same value, so resampling them says nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,33 +69,44 @@ def few_speakers(n_speakers: int) -> str:
 
 def from_summary(row: pd.Series) -> Estimate:
     """A row of ``summary.parquet`` as an estimate."""
-    low, high = float(row["ci_low"]), float(row["ci_high"])
-    missing = not (low == low and high == high)
-    reason = few_speakers(int(row["n_speakers"])) or "no interval: the summary table has none for this row"
+    values: dict[Any, Any] = row.to_dict()
+    low, high = float(values["ci_low"]), float(values["ci_high"])
+    missing = not low < high
+    reason = (
+        SAME_VALUE
+        if low == high
+        else few_speakers(_count(values["n_speakers"])) or "no interval: the summary table has none for this row"
+    )
     return Estimate(
-        estimate=float(row["estimate"]),
+        estimate=float(values["estimate"]),
         ci_low=NAN if missing else low,
         ci_high=NAN if missing else high,
         no_interval=reason if missing else "",
-        n_items=_count(row["n_items"]),
-        n_speakers=_count(row["n_speakers"]),
-        n_skipped=_count(row["n_skipped"]),
-        n_failed=_count(row["n_failed"]),
-        method=str(row["method"]),
+        n_items=_count(values["n_items"]),
+        n_speakers=_count(values["n_speakers"]),
+        n_skipped=_count(values["n_skipped"]),
+        n_failed=_count(values["n_failed"]),
+        method=str(values["method"]),
     )
 
 
 def unanimous(found: Estimate) -> Estimate:
-    """A share on which all clips agree (0 or 1) and whose interval has no width, with an exact binomial bound instead.
+    """A share on which all clips agree (0 or 1) and without an interval, with an exact binomial bound.
 
     Clips of one speaker are alike, so the bound counts speakers (Clopper and Pearson 1934): four speakers without an
     error leave up to 60 % open, not 0 %.
     """
-    if found.estimate not in (0.0, 1.0) or not found.has_interval or found.ci_low != found.ci_high:
+    if found.estimate not in (0.0, 1.0) or found.has_interval or found.n_speakers < 2:
         return found
     reach = 1.0 - ((1.0 - CONFIDENCE) / 2.0) ** (1.0 / found.n_speakers)
     low, high = (0.0, reach) if found.estimate == 0.0 else (1.0 - reach, 1.0)
-    return replace(found, ci_low=low, ci_high=high, method="exact binomial bound on speakers, since all clips agree")
+    return replace(
+        found,
+        ci_low=low,
+        ci_high=high,
+        no_interval="",
+        method="exact binomial bound on speakers, since all clips agree",
+    )
 
 
 def _count(value: float) -> int:
@@ -103,16 +118,16 @@ def item_ratios(run: Run, measure: MeasureInfo, role: str, system: str = "") -> 
 
     A plain measure has denominator 1; a ratio of sums keeps its two counts.
     """
-    rows = run.scores[(run.scores["scorer"] == measure.scorer) & (run.scores["role"] == role)]
-    rows = rows[rows["status"] == "ok"]
-    if system:
-        rows = rows[rows["system"] == system]
+    scores = run.scores
+    mask = (scores["scorer"] == measure.scorer) & (scores["role"] == role) & (scores["status"] == "ok")
+    rows = rows_where(scores, mask & (scores["system"] == system) if system else mask)
     keys = ["item_id", "utterance_id", "speaker_id"]
     if measure.aggregate != "ratio_of_sums":
-        found = rows[rows["measure"] == measure.measure]
-        return found[keys].assign(numerator=found["value"], denominator=1.0).dropna().reset_index(drop=True)
-    top = rows[rows["measure"] == measure.numerator][[*keys, "value"]].rename(columns={"value": "numerator"})
-    bottom = rows[rows["measure"] == measure.denominator][["item_id", "value"]]
+        found = rows_where(rows, rows["measure"] == measure.measure)
+        return columns(found, keys).assign(numerator=found["value"], denominator=1.0).dropna().reset_index(drop=True)
+    top = columns(rows_where(rows, rows["measure"] == measure.numerator), [*keys, "value"])
+    top = top.rename(columns={"value": "numerator"})
+    bottom = columns(rows_where(rows, rows["measure"] == measure.denominator), ["item_id", "value"])
     joined = top.merge(bottom.rename(columns={"value": "denominator"}), on="item_id", how="inner")
     return joined.dropna().reset_index(drop=True)
 
@@ -124,15 +139,15 @@ def ratio(frame: pd.DataFrame) -> Estimate:
     draws = _draws(sums)
     found = _finish(value, [_divide(draws)] if draws is not None else [], len(frame), _speakers(frame))
     is_share = frame["numerator"].isin((0.0, 1.0)).all() and (frame["denominator"] == 1.0).all()
-    if not is_share or not found.has_interval:
-        return found
-    return unanimous(replace(found, ci_low=max(found.ci_low, 0.0), ci_high=min(found.ci_high, 1.0)))
+    if is_share and found.has_interval:
+        return replace(found, ci_low=max(found.ci_low, 0.0), ci_high=min(found.ci_high, 1.0))
+    return unanimous(found) if is_share else found
 
 
 def paired(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     """Two roles of the same utterances side by side: ``numerator_a, denominator_a, numerator_b, denominator_b``."""
-    columns = ["utterance_id", "numerator", "denominator"]
-    joined = left.merge(right[columns], on="utterance_id", suffixes=("_a", "_b"), how="inner")
+    names = ["utterance_id", "numerator", "denominator"]
+    joined = left.merge(columns(right, names), on="utterance_id", suffixes=("_a", "_b"), how="inner")
     return joined.reset_index(drop=True)
 
 
@@ -166,11 +181,11 @@ def _difference(pairs: pd.DataFrame, seed_step: int = 0) -> tuple[float, np.ndar
     return value, None if draws is None else _divide(draws[:, :2]) - _divide(draws[:, 2:])
 
 
-def _speaker_sums(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+def _speaker_sums(frame: pd.DataFrame, names: list[str]) -> np.ndarray:
     """Totals per speaker, ``[speaker, column]``, speakers in order of their names."""
-    names, position = np.unique(frame["speaker_id"].to_numpy(dtype=str), return_inverse=True)
-    sums = np.zeros((len(names), len(columns)))
-    np.add.at(sums, position, frame[columns].to_numpy(dtype=np.float64))
+    speakers, position = np.unique(frame["speaker_id"].to_numpy(dtype=str), return_inverse=True)
+    sums = np.zeros((len(speakers), len(names)))
+    np.add.at(sums, position, columns(frame, names).to_numpy(dtype=np.float64))
     return sums
 
 
@@ -209,7 +224,11 @@ def _finish(
         low, high = (float(bound) for bound in np.percentile(usable, [edge, 100.0 - edge]))
         stretch = _stretch(n_speakers)
         low, high = value - stretch * max(value - low, 0.0), value + stretch * max(high - value, 0.0)
+    if low < high:
         no_interval = ""
+    elif low == high:
+        low = high = NAN
+        no_interval = SAME_VALUE
     else:
         no_interval = few_speakers(n_speakers) or no_interval or "no interval: too few items with a value"
     return Estimate(

@@ -93,7 +93,10 @@ def judge(
     notes = [_against(rule, severity, threshold, estimate, unit)]
     if rule.null is not None and severity != "info" and _includes(estimate, rule.null):
         severity = "info"
-        notes.append(f"The interval includes {number_text(rule.null, unit)}, so a gap is not established.")
+        why = (
+            f"The interval includes {number_text(rule.null, unit)}" if estimate.has_interval else "There is no interval"
+        )
+        notes.append(f"{why}, so a gap is not established.")
     if rule.cap and role in rule.cap_roles and rank(severity) > rank(rule.cap):
         severity = rule.cap
         notes.append(f"Held at {rule.cap}: {rule.cap_reason}.")

@@ -7,7 +7,7 @@ import re
 
 from reports.estimates import Estimate
 
-__all__ = ["MISSING", "clean", "interval_text", "number_text", "range_text", "with_interval"]
+__all__ = ["MISSING", "clean", "interval_text", "isolate", "number_text", "range_text", "with_interval"]
 
 MISSING = "–"
 NBSP = "\u00a0"
@@ -15,12 +15,25 @@ MINUS = "−"
 PERCENT_UNITS = {"share", "ratio", "rate", "fraction", "proportion", "probability", "wer", "cer"}
 BARE_UNITS = {"", "1", "-", "none", "cosine", "score", "unitless", "dimensionless", "count"}
 
+NAME_CHARACTERS = 60
+DIRECTION_MARKS = {ord(mark): None for mark in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(value: object) -> str:
     """Text that any HTML parser accepts: control characters and lone surrogates become U+FFFD."""
     return CONTROLS.sub("\ufffd", str(value))
+
+
+def isolate(value: object) -> str:
+    """Foreign text inside a sentence of ours: shortened, on one line, its writing direction kept to itself.
+
+    Unicode FIRST STRONG ISOLATE closes whatever direction marks the text leaves open (UAX 9, section 2.6).
+    """
+    text = " ".join(clean(value).translate(DIRECTION_MARKS).split())
+    text = text if len(text) <= NAME_CHARACTERS else f"{text[: NAME_CHARACTERS - 1]}…"
+    return text if text.isascii() else f"\u2068{text}\u2069"
 
 
 def is_percent(unit: str) -> bool:

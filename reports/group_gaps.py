@@ -11,6 +11,7 @@ from reports.blocks import Cell, Column, Table
 from reports.context import Context
 from reports.estimates import Estimate, contrast, group_contrast, paired, ratio
 from reports.figures import PlotRow
+from reports.frames import rows_where
 from reports.operating import flagged_frame
 from reports.tables import estimate_cells, number
 
@@ -76,7 +77,7 @@ def _parts(
 ) -> list[GroupPart]:
     parts = []
     for group in context.groups_of(axis):
-        part = pairs[pairs["utterance_id"].isin(context.items_in_group(axis, group))]
+        part = rows_where(pairs, pairs["utterance_id"].isin(context.items_in_group(axis, group)))
         found = estimate(part) if len(part) else None
         if found is not None and found.known:
             parts.append(

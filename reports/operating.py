@@ -10,6 +10,7 @@ import pandas as pd
 from reports.artefacts import MeasureInfo
 from reports.context import Context
 from reports.estimates import Estimate, ratio
+from reports.frames import column, rows_where
 
 __all__ = ["curve_estimate", "flagged_frame", "flagged_share", "precision_at", "same_detector", "shipped_threshold"]
 
@@ -106,15 +107,15 @@ def curve_estimate(context: Context, curve: Mapping[str, Any]) -> Estimate | Non
     """The equal error rate of a curve; None where it has none."""
     if curve["eer"] is None:
         return None
-    rows = context.run.scores[context.run.scores["role"] == curve["synthetic"]]
-    low, high = curve.get("ci_low"), curve.get("ci_high")
-    missing = low is None or high is None
+    rows = rows_where(context.run.scores, context.run.scores["role"] == curve["synthetic"])
+    low, high = (float("nan") if curve.get(key) is None else float(curve[key]) for key in ("ci_low", "ci_high"))
+    missing = not (low == low and high == high)
     return Estimate(
         estimate=float(curve["eer"]),
-        ci_low=float("nan") if missing else float(low),
-        ci_high=float("nan") if missing else float(high),
+        ci_low=float("nan") if missing else low,
+        ci_high=float("nan") if missing else high,
         no_interval="no interval: the run stores none for this curve" if missing else "",
         n_items=int(curve["n_bona_fide"]) + int(curve["n_synthetic"]),
-        n_speakers=int(rows["speaker_id"].nunique()),
+        n_speakers=int(column(rows, "speaker_id").nunique()),
         method="equal error rate, interval over speakers",
     )

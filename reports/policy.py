@@ -70,9 +70,7 @@ def load_policy(path: Path | None = None) -> Policy:
     """
     name = str(path) if path else "policy.toml"
     try:
-        text = (
-            path.read_text("utf-8") if path else resources.files("reports").joinpath("policy.toml").read_text("utf-8")
-        )
+        text = path.read_text("utf-8") if path else (resources.files("reports") / "policy.toml").read_text("utf-8")
         content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{name}: cannot be read as a TOML policy ({error}); correct the file") from error

@@ -16,7 +16,7 @@ from reports.formats import clean, number_text, range_text
 
 __all__ = ["RenderedSection", "render_page"]
 
-LONG_TEXT = 280
+LONG_TEXT = 500
 PREVIEW = 120
 PART_TITLES = {
     "summary": "Summary",
@@ -82,4 +82,4 @@ def preview(text: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("reports").joinpath("templates", name).read_text("utf-8")
+    return (resources.files("reports") / "templates" / name).read_text("utf-8")

@@ -58,11 +58,13 @@ def role_rows(context: Context, measure: MeasureInfo, roles: Iterable[str]) -> l
 def role_table(context: Context, measures: Sequence[MeasureInfo], caption: str, note: str = "") -> Table:
     """Every role of every measure with a value, one row each."""
     several = len({measure.key for measure in measures}) > 1
+    labels = [measure.label for measure in measures]
     rows = []
     for measure in measures:
         for role, estimate in role_rows(context, measure, context.roles):
             head = [Cell(ROLE_TITLES.get(role, role))]
-            middle = [Cell(f"{measure.label} ({measure.scorer})")] if several else []
+            name = measure.label if labels.count(measure.label) == 1 else f"{measure.label} ({measure.scorer})"
+            middle = [Cell(name)] if several else []
             rows.append([*head, *middle, *estimate_cells(estimate, unit_of(measure))])
     columns = estimate_columns("Role", "Measure") if several else estimate_columns("Role")
     return Table(caption=caption, columns=columns, rows=rows, note=note)

@@ -155,9 +155,11 @@ def summarise(items: pd.DataFrame, scores: pd.DataFrame, measures: Sequence[dict
                 key = (system, role, scorer)
                 above = cells.get((*key, entry["numerator"] if is_ratio else entry["measure"]), [])
                 below = cells.get((*key, entry["denominator"]), []) if is_ratio else above
-                pair = [[row for row in side if row["utterance_id"] in inside] for side in (above, below)]
+                above, below = ([row for row in side if row["utterance_id"] in inside] for side in (above, below))
                 place = {"system": system, "role": role, "group_by": group_by, "group": group}
-                rows.append({**place, "scorer": scorer, "measure": entry["measure"], **_numbers(*pair, is_ratio)})
+                rows.append(
+                    {**place, "scorer": scorer, "measure": entry["measure"], **_numbers(above, below, is_ratio)}
+                )
     names = ["system", "role", "group_by", "group", "scorer", "measure", "estimate", "ci_low", "ci_high", "confidence",
              "method", "n_items", "n_speakers", "n_skipped", "n_failed"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
@@ -204,8 +206,9 @@ def det_curves(scores: pd.DataFrame) -> list[dict[str, Any]]:
             eer = (miss[at] + alarm[at]) / 2
             curves.append(
                 {"detector": "tiny", "bona_fide": bona_fide, "synthetic": synthetic, "p_false_alarm": alarm,
-                 "p_miss": miss, "eer": eer, "ci_low": max(0.0, eer - 0.1), "ci_high": eer + 0.1, "n_bona_fide": len(real),
-                 "n_synthetic": len(made), "bona_fide_source": f"human recordings of this run, role {bona_fide}"}
+                 "p_miss": miss, "eer": eer, "ci_low": max(0.0, eer - 0.1), "ci_high": eer + 0.1,
+                 "n_bona_fide": len(real), "n_synthetic": len(made),
+                 "bona_fide_source": f"human recordings of this run, {bona_fide}"}
             )  # fmt: skip
     return curves
 

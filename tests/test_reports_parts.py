@@ -125,6 +125,7 @@ def test_one_speaker_gives_no_interval_but_a_reason():
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_unanimous_shares_keep_an_honest_bound(value: float):
     found = ratio(frame_of(np.full((5, 4), value), words=1))
+    assert not ratio(frame_of(np.full((5, 4), 3.0))).has_interval
     exact = stats.binomtest(int(value * 5), 5).proportion_ci(0.95, method="exact")
     assert (found.ci_low, found.ci_high) == pytest.approx((exact.low, exact.high))
     assert unanimous(found) == found

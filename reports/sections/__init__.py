@@ -42,7 +42,8 @@ class Section:
             return f"the run holds no item of role {' or '.join(self.roles)}"
         if self.reads and not any(context.measures_for(name) for name in self.reads):
             patterns = [pattern for name in self.reads for pattern in context.policy.quantities.get(name, (name,))]
-            return f"no scorer of the run gave a value for {', '.join(dict.fromkeys(patterns))}"
+            names = list(dict.fromkeys(patterns))
+            return f"no scorer of the run gave a value for {', '.join(names)}{context.why_absent(names)}"
         return self.condition(context) if self.condition else ""
 
 

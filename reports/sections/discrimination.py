@@ -9,10 +9,11 @@ import pandas as pd
 from reports.blocks import Figure, Prose, Question
 from reports.chapters import evidence, item_values, open_points, verdict
 from reports.context import Context
-from reports.estimates import Estimate
+from reports.estimates import Estimate, contrast
 from reports.figures import interval_plot
 from reports.findings import judge, note
-from reports.formats import with_interval
+from reports.formats import isolate, with_interval
+from reports.frames import rows_where
 from reports.group_gaps import GroupPart, alarm_parts, excess_parts, gap, pairs_for, part_rows, parts_table
 from reports.prompts import origin_of
 from reports.sections import Section
@@ -45,7 +46,7 @@ def build(context: Context) -> Sequence[object]:
         if context.run.group_names
         else "Groups of people: the manifest names none. Add columns such as gender, accent"
         " or age; until then only voices can be compared.",
-        f"Axes with more than twelve values: {', '.join(wide)}." if wide else "",
+        f"Axes with more than twelve values: {', '.join(map(isolate, wide))}." if wide else "",
         ""
         if origin_of(context.run) == "human"
         else "False accusations by the detector: there is no human recording to accuse.",
@@ -57,11 +58,13 @@ def _axis(context: Context, axis: str, shown: Sequence[str]) -> list[object]:
     blocks: list[object] = []
     excess = excess_parts(context, axis)
     if excess:
-        blocks += _part_blocks(context, "ALG-1", axis, excess, f"Excess word error rate by {axis}", shown)
+        blocks += _part_blocks(context, "ALG-1", axis, excess, f"Excess word error rate by {isolate(axis)}", shown)
     if origin_of(context.run) == "human":
         alarms = alarm_parts(context, axis)
         if alarms:
-            blocks += _part_blocks(context, "ALG-2", axis, alarms, f"Recordings called synthetic by {axis}", ())
+            blocks += _part_blocks(
+                context, "ALG-2", axis, alarms, f"Recordings called synthetic by {isolate(axis)}", ()
+            )
     return blocks
 
 
@@ -72,7 +75,7 @@ def _part_blocks(
     found = gap(parts)
     if found is not None:
         high, low, estimate = found
-        what = f"{rule.quantity}, {axis}: {high} minus {low}"
+        what = f"{rule.quantity}, {isolate(axis)}: {isolate(high)} minus {isolate(low)}"
         context.add(judge(rule, estimate, what=what, measure=parts[0].measure, suffix=axis, evidence=shown))
     svg = interval_plot(
         part_rows(parts), figure_id=f"fig-{rule_id.lower()}-{_slug(context, axis)}", title=title, unit="share"
@@ -87,22 +90,26 @@ def _slug(context: Context, axis: str) -> str:
 def _voices(context: Context, shown: Sequence[str]) -> list[object]:
     """Without groups: how far the best and the worst served voice lie apart."""
     pairs = pairs_for(context)
-    if pairs is None or pairs["speaker_id"].nunique() < 2:
+    if pairs is None:
         return []
-    sums = pairs.groupby("speaker_id")[["numerator_a", "denominator_a", "numerator_b", "denominator_b"]].sum()
-    sums = sums[(sums["denominator_a"] > 0) & (sums["denominator_b"] > 0)]
-    excess = sums["numerator_a"] / sums["denominator_a"] - sums["numerator_b"] / sums["denominator_b"]
+    names = sorted(set(pairs["speaker_id"]))
+    excess = {
+        str(speaker): found.estimate
+        for speaker, found in ((name, contrast(rows_where(pairs, pairs["speaker_id"] == name))) for name in names)
+        if found.known
+    }
     if len(excess) < 2:
         return []
+    worst, best = max(excess, key=lambda name: excess[name]), min(excess, key=lambda name: excess[name])
     estimate = Estimate(
-        estimate=float(excess.max() - excess.min()),
+        estimate=excess[worst] - excess[best],
         no_interval="no interval: each voice is one speaker, so there is nothing to resample",
         n_items=len(pairs),
         n_speakers=len(excess),
     )
     statement = (
-        f"Gap between the worst and the best served voice in excess word error rate ({excess.idxmax()} minus"
-        f" {excess.idxmin()}): {with_interval(estimate, 'share')}. A largest gap is positive by construction, and"
+        f"Gap between the worst and the best served voice in excess word error rate ({isolate(worst)} minus"
+        f" {isolate(best)}): {with_interval(estimate, 'share')}. A largest gap is positive by construction, and"
         " grows with the number of voices."
     )
     lead = context.lead_measure("word_error")

@@ -11,6 +11,7 @@ from reports.context import ROLE_TITLES, Context
 from reports.estimates import Estimate
 from reports.figures import Anchor, PlotRow, interval_plot
 from reports.findings import judge
+from reports.formats import isolate, number_text
 from reports.operating import curve_estimate, flagged_share, same_detector
 from reports.prompts import origin_of
 from reports.sections import Section
@@ -37,7 +38,9 @@ def build(context: Context) -> Sequence[object]:
     rows = [PlotRow(ROLE_TITLES.get(r, r), s, KINDS.get(r, "main")) for r, s in shares.items() if s and r != "shuffled"]
     if rows:
         limits = [
-            Anchor(f"{level} above", value) for level, value in context.policy.rules["DIS-2"].limits if level == "major"
+            Anchor(f"{level} above {number_text(value, 'share')}", value)
+            for level, value in context.policy.rules["DIS-2"].limits
+            if level == "major"
         ]
         svg = interval_plot(
             rows, figure_id="fig-pass", title="Share of clips that pass as bona fide", unit="share", anchors=limits
@@ -81,7 +84,7 @@ def _judge_curve(context: Context, measure: MeasureInfo, role: str, shown: list[
             continue
         estimate = curve_estimate(context, curve)
         if estimate is not None and estimate.n_items > 0:
-            what = f"equal error rate of {curve['detector']}, {role} against {curve['bona_fide']}"
+            what = f"equal error rate of {isolate(curve['detector'])}, {role} against {isolate(curve['bona_fide'])}"
             suffix = str(curve["bona_fide"])
             again = sum(finding.finding_id.startswith(f"DIS-1/{suffix}") for finding in context.findings)
             suffix += f"/{again + 1}" if again else ""

@@ -14,6 +14,7 @@ from reports.estimates import Estimate, ratio
 from reports.figures import PlotRow, interval_plot
 from reports.findings import judge, note
 from reports.formats import with_interval
+from reports.frames import column, columns, rows_where
 from reports.sections import Section
 from reports.tables import estimate_cells, estimate_columns
 
@@ -75,14 +76,14 @@ def _judged_role(context: Context) -> str:
 def usable_items(context: Context, role: str) -> pd.DataFrame:
     """Items with ``value`` (excess word error over their own recording) and ``usable``; empty without transcripts."""
     lead = context.lead_measure("word_error")
-    columns = ["item_id", "utterance_id", "speaker_id", "value", "usable"]
+    names = ["item_id", "utterance_id", "speaker_id", "value", "usable"]
     if lead is None:
-        return pd.DataFrame({name: [] for name in columns})
+        return pd.DataFrame({name: [] for name in names})
     own = item_values(context, lead, role)
     reference = item_values(context, lead, "reference").set_index("utterance_id")["value"]
     own = own.assign(value=own["value"] - own["utterance_id"].map(reference).fillna(0.0).astype(float))
     limit = context.policy.assumptions["usable_excess_wer"].value
-    return own.assign(usable=own["value"] <= limit)[columns]
+    return columns(own.assign(usable=own["value"] <= limit), names)
 
 
 def _costs(context: Context, machine: Machine | None, role: str, usable: pd.DataFrame) -> list[tuple[str, Estimate]]:
@@ -90,10 +91,10 @@ def _costs(context: Context, machine: Machine | None, role: str, usable: pd.Data
     if machine is None or not len(frame):
         return []
     costs = [("Cost of a generated hour", ratio(frame).times(machine.usd_per_hour))]
-    judged = frame[frame["item_id"].isin(usable["item_id"])]
+    judged = rows_where(frame, frame["item_id"].isin(usable["item_id"]))
     good = set(usable.loc[usable["usable"].astype(bool), "item_id"]) if len(usable) else set()
     if len(judged) and good:
-        kept = judged.assign(denominator=judged["denominator"].where(judged["item_id"].isin(good), 0.0))
+        kept = judged.assign(denominator=column(judged, "denominator").where(judged["item_id"].isin(good), 0.0))
         costs.append(("Cost of a usable hour", ratio(kept).times(machine.usd_per_hour)))
     return costs
 

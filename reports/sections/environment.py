@@ -10,7 +10,7 @@ from reports.context import ROLE_TITLES, Context
 from reports.energy import Machine, machine_of, real_time_factor, time_frame, training_record
 from reports.figures import Anchor, PlotRow, interval_plot
 from reports.findings import judge, note
-from reports.formats import with_interval
+from reports.formats import number_text, with_interval
 from reports.sections import Section
 from reports.tables import KINDS, estimate_cells, estimate_columns
 
@@ -81,7 +81,10 @@ def _tables(context: Context, machine: Machine | None) -> list[object]:
             plots.append(PlotRow(name, energy, "floor" if role == "codec" else KINDS.get(role, "main")))
     blocks: list[object] = []
     if plots:
-        limits = [Anchor(f"{level} above", value) for level, value in context.policy.rules["ENV-1"].limits]
+        limits = [
+            Anchor(f"{level} above {number_text(value, 'Wh')}", value)
+            for level, value in context.policy.rules["ENV-1"].limits
+        ]
         svg = interval_plot(
             plots, figure_id="fig-energy", title="Energy per generated minute", unit="Wh", anchors=limits
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from reports.blocks import Cell, Column, Prose, Table
 from reports.context import Context
 from reports.estimates import from_summary
+from reports.frames import rows_where
 from reports.sections import Section
 from reports.tables import estimate_cells, unit_of
 
@@ -16,7 +17,7 @@ MAX_ROWS = 2000
 def build(context: Context) -> Sequence[object]:
     summary = context.run.summary
     measures = {measure.key: measure for measure in context.run.measures}
-    grouped = summary[(summary["group_by"] != "all") & summary["estimate"].notna()]
+    grouped = rows_where(summary, (summary["group_by"] != "all") & summary["estimate"].notna())
     grouped = grouped.sort_values(["group_by", "scorer", "measure", "role", "group", "system"], kind="stable")
     rows = []
     for _, row in grouped.head(MAX_ROWS).iterrows():

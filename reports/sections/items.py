@@ -10,6 +10,7 @@ from reports.artefacts import MeasureInfo
 from reports.blocks import Cell, Column, Prose, Table
 from reports.context import Context
 from reports.formats import MISSING
+from reports.frames import rows_where
 from reports.sections import Section
 from reports.tables import count, number, unit_of
 
@@ -35,12 +36,12 @@ def build(context: Context) -> Sequence[object]:
 def _values(context: Context) -> tuple[dict[tuple[str, str], float], list[tuple[str, str, str]]]:
     """Scores by ``(item, scorer/measure)`` and the columns as ``(label, key, unit)``; parts of ratios are left out."""
     scores = context.run.scores
-    scores = scores[scores["status"] == "ok"]
+    scores = rows_where(scores, scores["status"] == "ok")
     values: dict[tuple[str, str], float] = {}
     columns = []
     for measure in context.run.measures:
         key = f"{measure.scorer}/{measure.measure}"
-        own = scores[scores["scorer"] == measure.scorer]
+        own = rows_where(scores, scores["scorer"] == measure.scorer)
         if measure.aggregate == "none":
             continue
         found = _ratio(own, measure) if measure.aggregate == "ratio_of_sums" else own[own["measure"] == measure.measure]
@@ -59,7 +60,7 @@ def _ratio(own: pd.DataFrame, measure: MeasureInfo) -> pd.DataFrame:
 
 def _problems(scores: pd.DataFrame) -> dict[str, str]:
     """Per item: every scorer that failed or skipped it, with the reason."""
-    bad = scores[scores["status"] != "ok"].drop_duplicates(["item_id", "scorer", "status", "reason"])
+    bad = rows_where(scores, scores["status"] != "ok").drop_duplicates(["item_id", "scorer", "status", "reason"])
     text = bad["scorer"] + " " + bad["status"] + ": " + bad["reason"]
     return text.groupby(bad["item_id"]).agg("; ".join).to_dict() if len(bad) else {}
 
@@ -87,7 +88,7 @@ def _reasons(context: Context) -> list[object]:
     """Why items or scores are missing, counted."""
     items, scores = context.run.generations, context.run.scores
     lost = items[items["status"] != "ok"].assign(scorer="making the clip")
-    bad = scores[scores["status"] != "ok"].drop_duplicates(["item_id", "scorer", "status", "reason"])
+    bad = rows_where(scores, scores["status"] != "ok").drop_duplicates(["item_id", "scorer", "status", "reason"])
     both = pd.concat([frame[["scorer", "role", "status", "reason"]] for frame in (lost, bad)])
     if not len(both):
         return [Prose("Every item has a clip and every score that was tried.")]

@@ -36,15 +36,13 @@ def _card(context: Context, scorer: str, measures: Sequence[MeasureInfo]) -> Car
             Cell(measure.label),
             Cell(measure.measure, "id"),
             Cell(unit_of(measure) or "none"),
-            Cell(DIRECTIONS.get(measure.direction, "no better side")),
-            Cell(_range(measure)),
-            Cell(_aggregate(measure)),
+            Cell(_reading(measure)),
             Cell(measure.meaning),
             Cell(measure.source),
         ]
         for measure in measures
     ]
-    names = ("Measure", "Name in tables", "Unit", "Direction", "Range", "Over items", "Meaning", "Source")
+    names = ("Measure", "Name in tables", "Unit", "How to read it", "Meaning", "Source")
     table = Table(caption=f"Measures of {scorer}", columns=[Column(name) for name in names], rows=rows)
     return Card(title=measures[0].scorer_title or scorer, pairs=pairs, table=table)
 
@@ -53,6 +51,11 @@ def _protocol(protocol: object) -> list[tuple[str, str]]:
     if isinstance(protocol, Mapping):
         return [(str(key), value if isinstance(value, str) else json.dumps(value)) for key, value in protocol.items()]
     return [("Protocol", str(protocol))] if protocol else []
+
+
+def _reading(measure: MeasureInfo) -> str:
+    """Direction, range and how items are joined, in one line."""
+    return "; ".join((DIRECTIONS.get(measure.direction, "no better side"), _range(measure), _aggregate(measure)))
 
 
 def _range(measure: MeasureInfo) -> str:
@@ -66,7 +69,13 @@ def _range(measure: MeasureInfo) -> str:
 def _aggregate(measure: MeasureInfo) -> str:
     if measure.aggregate == "ratio_of_sums":
         return f"sum of {measure.numerator} over sum of {measure.denominator}"
-    return {"mean": "mean", "none": "kept per item"}.get(measure.aggregate, measure.aggregate)
+    known = {
+        "mean": "mean over items",
+        "none": "kept per item",
+        "detection": "one number for all items",
+        "paired_difference": "mean of differences on the same prompts",
+    }
+    return known.get(measure.aggregate, measure.aggregate.replace("_", " "))
 
 
 SECTION = Section(section_id="methods", title="Method cards", part="record", order=2, build=build)

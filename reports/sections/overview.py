@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from reports.blocks import Bullets, Cell, Column, Prose, Table, VerdictBox
 from reports.context import ROLE_TITLES, Context
-from reports.estimates import ratio
+from reports.estimates import Estimate
 from reports.findings import SEVERITIES, judge, rank, worst
+from reports.formats import isolate
+from reports.frames import column
 from reports.prompts import origin_of
 from reports.sections import Section
 from reports.tables import count
@@ -42,9 +42,8 @@ def build(context: Context) -> Sequence[object]:
         blocks.append(Bullets(title="Sections not run", entries=not_run))
     others = sorted(set(context.run.generations["system"]) - {context.system, ""})
     if others:
-        blocks.append(
-            Prose(f"Verdicts judge {context.system}. Other names in the tables: {', '.join(others)}.", "small")
-        )
+        names = ", ".join(map(isolate, others))
+        blocks.append(Prose(f"Verdicts judge {isolate(context.system)}. Other names in the tables: {names}.", "small"))
     return blocks
 
 
@@ -53,10 +52,15 @@ def _judge_losses(context: Context) -> None:
     items, scores = context.run.generations, context.run.scores
     tried, scored = set(scores["item_id"]), set(scores.loc[scores["status"] == "ok", "item_id"])
     lost = (items["status"] != "ok") | (items["item_id"].isin(tried) & ~items["item_id"].isin(scored))
-    frame = pd.DataFrame({"speaker_id": items["speaker_id"], "numerator": lost.astype(float), "denominator": 1.0})
     evidence = list(items.loc[lost, "item_id"])[:20]
     rule = context.policy.rules["RUN-1"]
-    context.add(judge(rule, ratio(frame), measure="status of items", evidence=evidence))
+    counted = Estimate(
+        estimate=float(lost.mean()),
+        no_interval="no interval: a count of this run's items, not a sample",
+        n_items=len(items),
+        n_speakers=int(column(items, "speaker_id").nunique()),
+    )
+    context.add(judge(rule, counted, measure="status of items", evidence=evidence))
 
 
 def _risk_table(context: Context) -> Table:

@@ -11,6 +11,7 @@ from reports.context import Context
 from reports.estimates import contrast, paired
 from reports.figures import interval_plot
 from reports.findings import judge
+from reports.frames import column, rows_where
 from reports.sections import Section
 from reports.tables import plot_rows, role_table, unit_of
 
@@ -30,6 +31,10 @@ def build(context: Context) -> Sequence[object]:
     if acoustics:
         note = "Differences between prompt and clip; read each row between the recording and the shuffled floor."
         blocks.append(role_table(context, acoustics, "Acoustic consistency with the prompt", note))
+    signal = context.measures_for("signal")
+    if signal:
+        note = "Measured on the clip alone; the recording says what is usual for these prompts."
+        blocks.append(role_table(context, signal, "Signal and pitch", note))
     blocks += _same_words(context)
     return blocks + open_points(
         "" if words else "Word error rate: no transcript or no recogniser in this run.",
@@ -56,7 +61,8 @@ def _intelligibility(context: Context, measures: Sequence[MeasureInfo]) -> list[
         svg = interval_plot(rows, figure_id="fig-wer", title=f"{lead.label} by stage", unit=unit_of(lead))
         caption = f"{lead.label} by stage, corpus level, with 95 % intervals over speakers."
         blocks.append(Figure(svg=svg, caption=caption))
-    return [*blocks, role_table(context, measures, "Intelligibility")]
+    extra = context.measures_for("word_extra")
+    return [*blocks, role_table(context, [*measures, *extra], "Intelligibility")]
 
 
 def _voice(context: Context, measures: Sequence[MeasureInfo]) -> list[object]:
@@ -82,15 +88,15 @@ def _pairs(context: Context, measure: MeasureInfo, left: str, right: str):
 def _same_words(context: Context) -> list[object]:
     """The same recording at every stage, one after the other: the utterance with the median error."""
     items = context.run.generations
-    items = items[(items["status"] == "ok") & items["role"].isin(STAGES)]
+    items = rows_where(items, (items["status"] == "ok") & items["role"].isin(STAGES))
     if not len(items):
         return []
     lead = context.lead_measure("word_error")
     role = next((role for role in ("acoustic", "recorded", "continuation", "reference") if context.has_role(role)), "")
     order = item_values(context, lead, role).sort_values(["value", "item_id"]) if lead and role else items
     order = order if len(order) else items
-    utterance = order["utterance_id"].iloc[len(order) // 2]
-    chosen = items[items["utterance_id"] == utterance]
+    utterance = column(order, "utterance_id").iloc[len(order) // 2]
+    chosen = rows_where(items, items["utterance_id"] == utterance)
     chosen = chosen.assign(rank=chosen["role"].map(STAGES.index)).sort_values(["rank", "item_id"])
     note = "One utterance through every stage, chosen for its median error, not for how it sounds."
     return list(evidence(context, "Hear the stages", chosen, None, limit=5, note=note))
@@ -102,5 +108,5 @@ SECTION = Section(
     part="measurements",
     order=0,
     build=build,
-    reads=("word_error", "similarity", "consistency"),
+    reads=("word_error", "similarity", "consistency", "signal"),
 )

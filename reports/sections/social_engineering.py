@@ -11,7 +11,7 @@ from reports.context import Context
 from reports.estimates import contrast, paired
 from reports.figures import Anchor, interval_plot
 from reports.findings import judge, note
-from reports.formats import with_interval
+from reports.formats import number_text, with_interval
 from reports.prompts import origin_of
 from reports.sections import Section
 from reports.tables import plot_rows, role_table
@@ -37,7 +37,9 @@ def build(context: Context) -> Sequence[object]:
     rows = plot_rows(context, accepted, ROLES)
     if rows:
         limits = [
-            Anchor(f"{lvl} above", value) for lvl, value in context.policy.rules["SOC-1"].limits if lvl == "major"
+            Anchor(f"{lvl} above {number_text(value, 'share')}", value)
+            for lvl, value in context.policy.rules["SOC-1"].limits
+            if lvl == "major"
         ]
         svg = interval_plot(rows, figure_id="fig-accepted", title="Share accepted", unit="share", anchors=limits)
         caption = (
