@@ -118,7 +118,7 @@ class Stage(nn.Module):
         self.role = nn.Embedding(layout.n_roles, dim)
         self.align = nn.Linear(dim, dim, bias=False) if config.aligned else None
         self.transformer = Transformer(config.transformer)
-        self.head = nn.Parameter(torch.randn(layout.vocabulary, dim) * 0.02)
+        self.head = nn.Parameter(torch.randn(layout.end + 1 - layout.condition_size, dim) * 0.02)
         for table in (self.embedding, self.role):
             nn.init.normal_(table.weight, std=0.05)
 
@@ -164,9 +164,9 @@ class Stage(nn.Module):
         right = hidden.new_zeros(())
         for level in range(self.config.layout.target_levels):
             chosen = (targets >= 0) & (roles == level + 1)
-            first, stop = self.config.layout.legal_range(level, may_end=True)
-            logits = hidden[chosen] @ self.head[first:stop].T  # [position, legal id]
-            wanted = targets[chosen] - first
+            layout = self.config.layout
+            logits = hidden[chosen] @ self.head[layout.head_rows(level, may_end=True)].T  # [position, legal id]
+            wanted = targets[chosen] - layout.legal_range(level)[0]
             total = total + F.cross_entropy(logits, wanted, reduction="sum")
             right = right + (logits.detach().argmax(-1) == wanted).sum()
         count = max(1, int((targets >= 0).sum()))
@@ -174,8 +174,7 @@ class Stage(nn.Module):
 
     def logits(self, batch: TokenRows, level: int) -> Tensor:
         """Logits of the legal ids of ``level`` at every position, ``[batch, token, legal id]`` (tests and scoring)."""
-        first, stop = self.config.layout.legal_range(level)
-        return self._hidden(batch, None) @ self.head[first:stop].T
+        return self._hidden(batch, None) @ self.head[self.config.layout.head_rows(level)].T
 
     @torch.inference_mode()
     def sample(
@@ -211,8 +210,9 @@ class Stage(nn.Module):
         drawn = torch.zeros((len(rows), steps), dtype=torch.int64, device=device)
         draws = draws.to(device)
         for step in range(steps):
-            first, stop = layout.legal_range(step % levels)
-            ids = choose(hidden @ self.head[first:stop].T, draws[:, step], options) + first
+            level = step % levels
+            logits = hidden @ self.head[layout.head_rows(level)].T
+            ids = choose(logits, draws[:, step], options) + layout.legal_range(level)[0]
             drawn[:, step] = ids
             if step + 1 < steps:
                 position = position + 1

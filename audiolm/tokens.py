@@ -152,6 +152,11 @@ class Layout:
         first = self.condition_size + level * self.target_size
         return first, first + self.target_size + int(may_end and self.kind == "semantic")
 
+    def head_rows(self, level: int, *, may_end: bool = False) -> slice:
+        """Rows of an output head over ids ``condition_size`` to ``end`` that stand for :meth:`legal_range`."""
+        first, stop = self.legal_range(level, may_end=may_end)
+        return slice(first - self.condition_size, stop - self.condition_size)
+
     def condition_ids(self, condition: np.ndarray) -> np.ndarray:
         """Condition as ids ``[token]``: semantic tokens ``[token]`` (coarse) or codes ``[level, frame]`` (fine)."""
         condition = np.asarray(condition, dtype=np.int64)

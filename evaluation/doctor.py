@@ -25,11 +25,7 @@ def diagnose() -> list[dict[str, str]]:
         _line(name, metric.status, extra=metric.spec.extra) for name, metric in sorted(available_scorers().items())
     ]
     lines += [_line(f"recogniser {name}", lambda name=name: find_recogniser(name).status()) for name in RECOGNISERS]
-    extras = {"ecapa": "speechbrain"}
-    lines += [
-        _line(f"speaker encoder {name}", lambda name=name: find_encoder(name).status(), extra=extras.get(name, ""))
-        for name in ENCODERS
-    ]
+    lines += [_line(f"speaker encoder {name}", lambda name=name: find_encoder(name).status()) for name in ENCODERS]
     return lines
 
 
