@@ -31,13 +31,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of cells; the first cell of each row is its header. ``searchable`` adds filter and sort."""
+    """Rows of cells; the first cell of each row is its header. ``searchable`` adds filter and sort; ``folded`` shows
+    the caption first and the rows on demand, without a script."""
 
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     searchable: bool = False
+    folded: bool = False
     kind: str = field(default="table", init=False)
 
 

@@ -89,4 +89,5 @@ def _severity(context: Context, section: Section, not_run: str) -> str:
     """The badge of a risk chapter in the table of contents; other sections have none."""
     if section.part != "risks":
         return ""
-    return "unknown" if not_run else worst(context.findings_of(section.section_id))
+    findings = context.findings_of(section.section_id)
+    return worst(findings) if findings and not not_run else "unknown"

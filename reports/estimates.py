@@ -28,7 +28,7 @@ SEED = 20_260_101
 """Fixed, so that the same run folder gives the same bytes."""
 
 NAN = float("nan")
-SAME_VALUE = "no interval: all speakers give the same value, so resampling them says nothing"
+SAME_VALUE = "no interval: all speakers give the same value"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

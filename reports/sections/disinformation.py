@@ -52,7 +52,7 @@ def build(context: Context) -> Sequence[object]:
     note = "The generated clips that the detector holds most likely to be bona fide: its worst cases, best first."
     blocks += evidence(context, "Clips that come closest to passing", ordered, measure, limit=EVIDENCE, note=note)
     return blocks + open_points(
-        "" if share is not None else "Share that passes: the run records no shipped threshold for the detector.",
+        "" if share is not None else "Share that passes: the run records no verdicts of the detector.",
         ""
         if origin_of(context.run) == "human"
         else "Human recordings as the bona fide side: this run has none of its own.",
@@ -92,8 +92,13 @@ def _judge_curve(context: Context, measure: MeasureInfo, role: str, shown: list[
             context.add(judge(rule, estimate, what=what, measure=name, suffix=suffix, evidence=shown))
 
 
-def _nothing_generated(context: Context) -> str:
-    return "" if context.generated_role else "the run holds no generated clip"
+def _nothing_judged(context: Context) -> str:
+    role, measure = context.generated_role, context.lead_measure("llr")
+    if not role:
+        return "the run holds no generated clip"
+    if measure is None or len(context.items(measure, role)):
+        return ""
+    return f"no detector gave a value for role {role}{context.why_absent(context.policy.quantities['llr'])}"
 
 
 SECTION = Section(
@@ -103,5 +108,5 @@ SECTION = Section(
     order=0,
     build=build,
     reads=("llr",),
-    condition=_nothing_generated,
+    condition=_nothing_judged,
 )
