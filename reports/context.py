@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.artefacts import MeasureInfo, Run
 from reports.audio_players import ClipDesk
-from reports.estimates import Estimate, from_summary, item_ratios, unanimous
+from reports.estimates import Estimate, from_summary, item_ratios
 from reports.findings import Finding
 from reports.formats import clean, isolate
 from reports.frames import column, rows_where
@@ -129,9 +129,7 @@ class Context:
             rows = rows_where(rows, rows["group"] == group)
         if not len(rows):
             return None
-        found = from_summary(rows.iloc[0])
-        if (measure.low, measure.high) == (0.0, 1.0):
-            found = unanimous(found)
+        found = from_summary(rows.iloc[0], measure)
         return found if found.known else None
 
     def groups_of(self, group_by: str) -> tuple[str, ...]:

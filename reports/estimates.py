@@ -67,8 +67,8 @@ def few_speakers(n_speakers: int) -> str:
     return "no interval: fewer than two speakers" if n_speakers else "no interval: no speaker named"
 
 
-def from_summary(row: pd.Series) -> Estimate:
-    """A row of ``summary.parquet`` as an estimate."""
+def from_summary(row: pd.Series, measure: MeasureInfo | None = None) -> Estimate:
+    """A row of ``summary.parquet`` as an estimate; a share on which all clips agree gets its exact bound."""
     values: dict[Any, Any] = row.to_dict()
     low, high = float(values["ci_low"]), float(values["ci_high"])
     missing = not low < high
@@ -77,7 +77,7 @@ def from_summary(row: pd.Series) -> Estimate:
         if low == high
         else few_speakers(_count(values["n_speakers"])) or "no interval: the summary table has none for this row"
     )
-    return Estimate(
+    found = Estimate(
         estimate=float(values["estimate"]),
         ci_low=NAN if missing else low,
         ci_high=NAN if missing else high,
@@ -88,6 +88,8 @@ def from_summary(row: pd.Series) -> Estimate:
         n_failed=_count(values["n_failed"]),
         method=str(values["method"]),
     )
+    is_share = measure is not None and (measure.low, measure.high) == (0.0, 1.0)
+    return unanimous(found) if is_share else found
 
 
 def unanimous(found: Estimate) -> Estimate:

@@ -45,7 +45,7 @@ def _table(context: Context, grouped: pd.DataFrame, caption: str, note: str = ""
                 Cell(f"{row['group_by']}: {row['group']}", "foreign"),
                 Cell(str(row["role"])),
                 Cell(f"{info.label if info else row['measure']} ({row['scorer']})"),
-                *estimate_cells(from_summary(row), unit),
+                *estimate_cells(from_summary(row, info), unit),
             ]
         )
     columns = estimate_columns("Group", "Role", "Measure")
