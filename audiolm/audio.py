@@ -162,9 +162,7 @@ def probe(path: str | Path) -> AudioInfo:
     try:
         info = sf.info(str(path))
     except (sf.LibsndfileError, RuntimeError) as error:
-        raise AudioError(
-            f"{path}: is not audio that can be read ({error}); use WAV, FLAC, OGG or MP3"
-        ) from error
+        raise AudioError(f"{path}: is not audio that can be read ({error}); use WAV, FLAC, OGG or MP3") from error
     if info.frames <= 0:
         raise AudioError(f"{path}: holds 0 samples; give a recording with sound in it")
     if info.channels > MAX_CHANNELS:
@@ -203,9 +201,7 @@ def write_audio(path: str | Path, clip: AudioClip, provenance: Mapping[str, obje
         raise AudioError(f"{path}: can write .wav or .flac, not {path.suffix!r}")
     pcm = np.clip(np.round(clip.samples.astype(np.float64) * 32767.0), -32768, 32767).astype(np.int16)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with sf.SoundFile(
-        temporary, "w", clip.sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()
-    ) as stream:
+    with sf.SoundFile(temporary, "w", clip.sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()) as stream:
         if provenance:
             stream.comment = json.dumps(dict(provenance), sort_keys=True, ensure_ascii=True)
         stream.write(pcm)

@@ -53,9 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "part", choices=(*PARTS, "all"), help="what to train; later parts read earlier ones"
-    )
+    parser.add_argument("part", choices=(*PARTS, "all"), help="what to train; later parts read earlier ones")
     parser.add_argument("--data", type=Path, required=True, help="CSV manifest with utterance_id, path, split, speaker")
     parser.add_argument("--out", type=Path, required=True, help="folder of the whole model, one sub-folder per part")
     parser.add_argument("--steps", type=_positive_int, help="optimiser steps (default: the preset's)")

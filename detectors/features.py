@@ -66,9 +66,7 @@ def log_mel(windows: torch.Tensor) -> torch.Tensor:
             f"windows have shape {tuple(windows.shape)}; give [batch, time] with at least {FFT_SIZE} samples"
         )
     taper = torch.hann_window(WINDOW_SAMPLES, device=windows.device)
-    spectrum = torch.stft(
-        windows, FFT_SIZE, HOP_SAMPLES, WINDOW_SAMPLES, taper, center=False, return_complex=True
-    )
+    spectrum = torch.stft(windows, FFT_SIZE, HOP_SAMPLES, WINDOW_SAMPLES, taper, center=False, return_complex=True)
     power = spectrum.real.square() + spectrum.imag.square()
     filters = torch.from_numpy(mel_matrix()).to(windows.device)
     mel_power = torch.matmul(filters, power)  # [batch, band, frame]

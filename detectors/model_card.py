@@ -40,9 +40,7 @@ def _table(rows: Sequence[ErrorRow]) -> list[str]:
 def model_card(config: Mapping[str, Any], rows: Sequence[ErrorRow]) -> str:
     """Markdown text from a detector's config and its error table on test speakers."""
     training, calibration = config["training"], config["calibration"]
-    counts = [
-        f"| {name} | {values['clips']} | {values['speakers']} |" for name, values in training["clips"].items()
-    ]
+    counts = [f"| {name} | {values['clips']} | {values['speakers']} |" for name, values in training["clips"].items()]
     pooled = ", ".join(f"{name} {value:.4f}" for name, value in training["test_pooled"].items())
     lines = [
         "# mel_cnn: log-mel convolutional detector of synthetic speech",

@@ -48,7 +48,7 @@ class _Class:
 class DetectionSummary:
     """Summary rows, detection curves and the measures' entries."""
 
-    rows: list[dict[str, object]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
     measures: list[dict[str, Any]] = field(default_factory=list)
 

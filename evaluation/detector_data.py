@@ -65,9 +65,7 @@ def build_clips(
     utterances = _usable(read_utterances(corpus / "manifest.csv"))
     recorded = _cached(cache / f"recorded-{seed}.safetensors", lambda: list(_recorded(utterances, seed)))
     name = f"{seed}-" + "-".join(str(count) for count in sizes.per_vocoder.values())
-    vocoded = _cached(
-        cache / f"vocoded-{name}.safetensors", lambda: list(_vocoded(recorded, sizes.per_vocoder, seed))
-    )
+    vocoded = _cached(cache / f"vocoded-{name}.safetensors", lambda: list(_vocoded(recorded, sizes.per_vocoder, seed)))
     name = f"{seed}-" + "-".join(str(count) for count in sizes.per_program.values())
     spoken = _cached(
         cache / f"spoken-{name}.safetensors", lambda: list(_spoken(corpus / "text", sizes.per_program, seed))

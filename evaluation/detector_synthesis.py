@@ -55,8 +55,11 @@ def _pitch(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     correlation = np.fft.irfft(np.abs(np.fft.rfft(frames, 2048)) ** 2)[:, :640]
     window_correlation = np.fft.irfft(np.abs(np.fft.rfft(np.hanning(640), 2048)) ** 2)[:640]
     low, high = int(RATE_HZ / F0_HIGH_HZ), int(RATE_HZ / F0_LOW_HZ)
-    normalised = correlation[:, low:high] / (correlation[:, :1] + 1e-9) / window_correlation[low:high] * np.max(
-        window_correlation
+    normalised = (
+        correlation[:, low:high]
+        / (correlation[:, :1] + 1e-9)
+        / window_correlation[low:high]
+        * np.max(window_correlation)
     )
     lag = normalised.argmax(axis=1) + low
     voicing = np.clip(normalised.max(axis=1), 0.0, 1.0)
@@ -84,9 +87,7 @@ def _filtered(excitation: np.ndarray, magnitude: np.ndarray, length: int) -> np.
     """Excitation through one magnitude response per frame ``[frame, bin]``, by short-time Fourier overlap-add."""
     _, _, spectrum = stft(excitation, RATE_HZ, "hann", FRAME, FRAME - HOP, FFT)
     frames = min(spectrum.shape[1], magnitude.shape[0])
-    _, output = istft(
-        spectrum[:, :frames] * magnitude[:frames].T, RATE_HZ, "hann", FRAME, FRAME - HOP, FFT
-    )
+    _, output = istft(spectrum[:, :frames] * magnitude[:frames].T, RATE_HZ, "hann", FRAME, FRAME - HOP, FFT)
     output = np.pad(output[:length], (0, max(0, length - output.size)))
     return output
 

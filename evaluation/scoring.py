@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
@@ -67,7 +68,7 @@ def score_items(
     return frame
 
 
-def describe_measures(specs: Sequence[MetricSpec]) -> list[dict[str, object]]:
+def describe_measures(specs: Sequence[MetricSpec]) -> list[dict[str, Any]]:
     """The entries of ``measures.json``: each measure with its scorer's title and protocol."""
     entries = []
     for spec in specs:

@@ -93,9 +93,7 @@ def test_any_number_of_levels_decodes_and_more_levels_come_closer() -> None:
     with torch.no_grad():
         latents = codec.latents(samples)
     codes = codec.encode(samples)
-    errors = [
-        float((codec.quantizer.decode(codes[:, :levels]) - latents).square().mean()) for levels in (1, 2, 3)
-    ]
+    errors = [float((codec.quantizer.decode(codes[:, :levels]) - latents).square().mean()) for levels in (1, 2, 3)]
     assert errors[0] > errors[1] > errors[2]
     assert torch.equal(codec.encode(samples, n_levels=2), codes[:, :2])
 

@@ -22,9 +22,7 @@ RATE_HZ = 16_000
 def vowel(f0_hz: float = 125.0, seconds: float = 2.0) -> np.ndarray:
     """Pulses through two resonances, syllable by syllable."""
     time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
-    tone = sum(
-        np.exp(-(((k * f0_hz - 600) / 500) ** 2)) * np.cos(2 * np.pi * k * f0_hz * time_s) for k in range(1, 20)
-    )
+    tone = sum(np.exp(-(((k * f0_hz - 600) / 500) ** 2)) * np.cos(2 * np.pi * k * f0_hz * time_s) for k in range(1, 20))
     syllables = np.clip(np.sin(2 * np.pi * 2.5 * time_s), 0.0, None)
     noise = np.random.default_rng(0).standard_normal(time_s.size)
     return (0.05 * np.asarray(tone) * syllables + 1e-4 * noise).astype(np.float32)

@@ -1,7 +1,7 @@
 """Causal convolutions: an output frame never depends on later input.
 
-    input    . . a b c d        kernel 3, dilation 1: two zeros in front,
-    output       A B C D        so that D sees b, c, d and nothing after d
+input    . . a b c d        kernel 3, dilation 1: two zeros in front,
+output       A B C D        so that D sees b, c, d and nothing after d
 """
 
 from __future__ import annotations

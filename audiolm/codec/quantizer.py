@@ -97,9 +97,7 @@ class ResidualQuantizer(nn.Module):
             codes.append(code.view(batch, frames))
         commitment = F.mse_loss(flat, total.detach())
         straight = flat + (total - flat).detach()
-        return Quantized(
-            straight.view(batch, frames, dim).transpose(1, 2), torch.stack(codes, dim=1), commitment
-        )
+        return Quantized(straight.view(batch, frames, dim).transpose(1, 2), torch.stack(codes, dim=1), commitment)
 
     @torch.no_grad()
     def encode(self, latents: Tensor, n_levels: int | None = None) -> Tensor:
