@@ -120,6 +120,15 @@ def test_equal_speakers_give_the_student_interval() -> None:
     assert interval.high == pytest.approx(values.mean() + half, abs=0.08 * half)
 
 
+def test_a_unanimous_share_is_no_certainty() -> None:
+    """Four speakers without an error leave up to 1 - 0.025 ** (1 / 4) = 60 % open (Clopper and Pearson)."""
+    none = Resampler(seed=0).ratio(list("abcd"), np.zeros(4), np.full(4, 5.0), (0.0, 1.0))
+    every = Resampler(seed=0).ratio(list("abcd"), np.full(4, 5.0), np.full(4, 5.0), (0.0, 1.0))
+    exact = stats.binomtest(0, 4).proportion_ci(0.95, method="exact")
+    assert (none.low, none.high) == (0.0, pytest.approx(exact.high))
+    assert (every.low, every.high) == (pytest.approx(1 - exact.high), 1.0)
+
+
 def test_bounds_of_the_measure_hold() -> None:
     interval = Resampler(seed=0).ratio(["a", "b", "c"], np.array([0.0, 0.0, 1.0]), np.ones(3), (0.0, 1.0))
     assert interval.low == 0.0 and interval.high == 1.0

@@ -18,12 +18,14 @@ from scipy import stats
 
 from reports.artefacts import open_run
 from reports.audio_players import ClipDesk
+from reports.context import Context
 from reports.estimates import Estimate, contrast, group_contrast, paired, ratio, unanimous
 from reports.figures import Anchor, DetSeries, PlotRow, det_plot, interval_plot
 from reports.findings import Finding, judge, note
 from reports.formats import number_text
 from reports.operating import precision_at
 from reports.policy import Rule, load_policy
+from reports.sections.employment import usable_items
 from reports.spectrograms import HEIGHT, WIDTH, spectrogram_levels, spectrogram_png
 
 RULE = Rule(
@@ -290,3 +292,17 @@ def test_long_and_surplus_clips_are_linked(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("reports.audio_players.EMBEDDED_SECONDS", 1.0)
     (long,) = ClipDesk(open_run(folder)).clips(["audiolm:codec:utt-00"])
     assert not long.audio_uri and long.href
+
+
+def test_a_clip_of_a_misheard_recording_is_not_called_usable(tmp_path: Path):
+    tiny = TinyRun(tmp_path)
+    for row in tiny.scores:
+        if row["measure"] == "errors" and row["utterance_id"] == "utt-00":
+            row["value"] = 9.0
+        elif row["measure"] == "errors" and row["utterance_id"] == "utt-01":
+            row["value"] = 1.0
+    run = open_run(tiny.write(audio=False))
+    context = Context(run=run, policy=load_policy(None), desk=ClipDesk(run))
+    usable = usable_items(context, "acoustic").set_index("utterance_id")
+    assert usable.loc["utt-00", "value"] == 0.0 and not usable.loc["utt-00", "usable"]
+    assert usable.loc["utt-01", "usable"]

@@ -74,16 +74,21 @@ def _judged_role(context: Context) -> str:
 
 
 def usable_items(context: Context, role: str) -> pd.DataFrame:
-    """Items with ``value`` (excess word error over their own recording) and ``usable``; empty without transcripts."""
+    """Items with ``value`` (excess word error over their own recording) and ``usable``; empty without transcripts.
+
+    A clip whose recording is itself mostly misheard cannot be shown to be usable, and so is not.
+    """
     lead = context.lead_measure("word_error")
     names = ["item_id", "utterance_id", "speaker_id", "value", "usable"]
     if lead is None:
         return pd.DataFrame({name: [] for name in names})
     own = item_values(context, lead, role)
     reference = item_values(context, lead, "reference").set_index("utterance_id")["value"]
-    own = own.assign(value=own["value"] - own["utterance_id"].map(reference).fillna(0.0).astype(float))
+    heard = own["utterance_id"].map(reference).fillna(0.0).astype(float)
+    own = own.assign(value=own["value"] - heard)
     limit = context.policy.assumptions["usable_excess_wer"].value
-    return columns(own.assign(usable=own["value"] <= limit), names)
+    judgeable = heard <= context.policy.assumptions["judgeable_reference_wer"].value
+    return columns(own.assign(usable=(own["value"] <= limit) & judgeable), names)
 
 
 def _costs(context: Context, machine: Machine | None, role: str, usable: pd.DataFrame) -> list[tuple[str, Estimate]]:
