@@ -69,7 +69,7 @@ def run_audit(
     progress: Progress = silent,
     workers: int = 1,
 ) -> AuditResult:
-    """Audio to report in the folder ``out``; ``workers`` above 1 scores in that many processes.
+    """Audio to report in the folder ``out``; ``workers`` above 1 generates and scores in that many processes.
 
     Raises:
         ValueError: bad input, a folder that is taken, a resume with other options, or nothing usable at all.
@@ -79,7 +79,7 @@ def run_audit(
     states = select_scorers(config.scorers, device=config.device)
     inputs = _inputs(config)
     with _opened(run, resume):
-        records = _generate(run, config, inputs, command, progress)
+        records = _generate(run, config, inputs, command, progress, workers)
         _score(run, records, states, config.device, progress, workers)
         _summarise(run)
         run.update(status="complete", finished_utc=utc_now())
@@ -87,14 +87,20 @@ def run_audit(
 
 
 def run_generation(
-    config: RunConfig, out: str | Path, *, resume: bool = False, command: str = "", progress: Progress = silent
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+    progress: Progress = silent,
+    workers: int = 1,
 ) -> list[GenerationRecord]:
     """Only step 2: audio and ``generations.parquet`` in the folder ``out``."""
     run = RunFolder(out)
     run.refuse_taken(resume=resume)
     inputs = _inputs(config)
     with _opened(run, resume):
-        records = _generate(run, config, inputs, command, progress)
+        records = _generate(run, config, inputs, command, progress, workers)
         run.update(status="generated", finished_utc=utc_now())
     return records
 
@@ -147,7 +153,7 @@ def _inputs(config: RunConfig) -> _Inputs:
 
 
 def _generate(
-    run: RunFolder, config: RunConfig, inputs: _Inputs, command: str, progress: Progress
+    run: RunFolder, config: RunConfig, inputs: _Inputs, command: str, progress: Progress, workers: int
 ) -> list[GenerationRecord]:
     utterances, generator, description = inputs.utterances, inputs.generator, inputs.description
     prompts = describe_prompts(config.prompts or config.recorded, utterances)
@@ -175,7 +181,14 @@ def _generate(
     )
     with _timed(run, "generate_s"):
         records = generate_items(
-            run, utterances, config, generator, system=inputs.system, description=description, progress=progress
+            run,
+            utterances,
+            config,
+            generator,
+            system=inputs.system,
+            description=description,
+            progress=progress,
+            workers=workers,
         )
     run.update(counts=dict(run.read().get("counts", {})) | {"generations": count_by_status(records)})
     _refuse_nothing_usable(run, utterances, records)

@@ -1,57 +1,24 @@
-"""Step 2 of a run: every utterance in every role, to audio files and ``generations.parquet``.
-
-Work is done in shards of utterances. A finished shard leaves a table under ``work/generation``; a run that was killed
-finds it there and goes on with the next.
-"""
+"""Step 2 of a run: every utterance in every role, to audio files and ``generations.parquet``."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 
-from audiolm.audio import AudioClip, write_audio
 from evaluation.config import RunConfig, digest_of
-from evaluation.frames import generation_table, read_generations, write_generations, write_table
+from evaluation.frames import write_generations
+from evaluation.generation_shards import ShardJob, finished_shard, make_shard
+from evaluation.generation_workers import make_shards_in_processes
 from evaluation.progress import Progress, silent
-from evaluation.protocols import Generator, RenderRequest
-from evaluation.recordings import REFERENCE_RATE_HZ, Recording, read_recording
+from evaluation.protocols import Generator
 from evaluation.records import GenerationRecord, Utterance
-from evaluation.rendering import item_seed, render_batch
-from evaluation.run_folder import RunFolder, audio_name
+from evaluation.run_folder import RunFolder
 from evaluation.shuffling import shuffled_records
+from evaluation.threads import one_thread
 
-__all__ = ["RECORDED_SYSTEM", "SHARD_UTTERANCES", "generate_items"]
+__all__ = ["SHARD_UTTERANCES", "generate_items"]
 
 SHARD_UTTERANCES = 8
-RENDERED_ROLES = ("codec", "acoustic", "continuation")
-RECORDED_SYSTEM = "recorded"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """What every shard needs; ``generator`` is None where an outside system's files are judged."""
-
-    run: RunFolder
-    config: RunConfig
-    generator: Generator | None
-    system: str
-    system_sha256: str
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        if self.generator is None:
-            return ("recorded",)
-        return ("reference", *(role for role in RENDERED_ROLES if role in self.generator.roles))
-
-    def config_sha256(self, role: str) -> str:
-        shaping: dict[str, object] = {"role": role, "max_seconds": self.config.max_seconds}
-        if role not in ("reference", "recorded"):
-            shaping |= {"system": self.system_sha256, "seed": self.config.seed, "prompt_s": self.config.prompt_s}
-        if role == "continuation":
-            shaping["seconds"] = self.config.seconds
-        return digest_of(shaping)
+"""Utterances rendered together; fixed, since a system may round differently in batches of another size."""
 
 
 def generate_items(
@@ -63,159 +30,39 @@ def generate_items(
     system: str,
     description: Mapping[str, object],
     progress: Progress = silent,
+    workers: int = 1,
 ) -> list[GenerationRecord]:
-    """Make what is missing, write ``generations.parquet``, return its records.
+    """Make what is missing, write ``generations.parquet``, return its records in order of item id.
 
     ``generator`` None judges the utterances' own files as role ``recorded`` of ``system``. An utterance that
-    cannot be used has a row with its reason in every role.
+    cannot be used has a row with its reason in every role. ``workers`` above 1 makes shards in that many processes,
+    which load ``config.system`` for themselves; the audio is the same.
     """
-    job = _Job(run=run, config=config, generator=generator, system=system, system_sha256=digest_of(description))
+    job = ShardJob(run=run, config=config, generator=generator, system=system, system_sha256=digest_of(description))
     for role in job.roles:
         (run.audio / role).mkdir(parents=True, exist_ok=True)
     for leftover in run.audio.glob("*/.*.tmp"):
         leftover.unlink()
-    records: list[GenerationRecord] = []
+    shards = [utterances[start : start + SHARD_UTTERANCES] for start in range(0, len(utterances), SHARD_UTTERANCES)]
+    made: dict[int, list[GenerationRecord]] = {}
     with progress("generate", len(utterances)) as advance:
-        for start in range(0, len(utterances), SHARD_UTTERANCES):
-            shard = utterances[start : start + SHARD_UTTERANCES]
-            records.extend(_shard_records(job, start // SHARD_UTTERANCES, shard))
-            advance(len(shard))
+        for number, shard in enumerate(shards):
+            records = finished_shard(job, number, shard)
+            if records is not None:
+                made[number] = records
+                advance(len(shard))
+        missing = {number: shard for number, shard in enumerate(shards) if number not in made}
+        if generator is not None and config.device == "cpu" and min(workers, len(missing)) > 1:
+            for number in make_shards_in_processes(job, missing, workers):
+                advance(len(missing.pop(number)))
+                made[number] = finished_shard(job, number, shards[number]) or []
+        with one_thread(config.device):
+            for number, shard in missing.items():
+                made[number] = make_shard(job, number, shard)
+                advance(len(shard))
+    records = [record for number in sorted(made) for record in made[number]]
     if generator is not None and "continuation" in job.roles:
         records.extend(shuffled_records(records))
     records.sort(key=lambda record: record.item_id)
     write_generations(run.generations, records)
     return records
-
-
-def _shard_records(job: _Job, number: int, shard: Sequence[Utterance]) -> list[GenerationRecord]:
-    key = digest_of([[role, job.config_sha256(role)] for role in job.roles] + [_identity(item) for item in shard])
-    done = job.run.work("generation") / f"shard-{number:06d}-{key[:16]}.parquet"
-    if done.is_file():
-        records = read_generations(done)
-        if all(_audio_is_intact(job.run.path, record) for record in records):
-            return records
-    records = _make_shard(job, shard)
-    write_table(done, generation_table(records))
-    return records
-
-
-def _identity(utterance: Utterance) -> list[object]:
-    return [
-        utterance.utterance_id,
-        str(utterance.audio_path),
-        utterance.transcript,
-        utterance.speaker_id,
-        dict(utterance.groups),
-        utterance.origin,
-        utterance.problem,
-    ]
-
-
-def _audio_is_intact(folder: Path, record: GenerationRecord) -> bool:
-    if not record.audio_path:
-        return True
-    path = folder / record.audio_path
-    return path.is_file() and _file_sha256(path) == record.content_sha256
-
-
-def _make_shard(job: _Job, shard: Sequence[Utterance]) -> list[GenerationRecord]:
-    recordings = [read_recording(utterance, job.config) for utterance in shard]
-    pairs = list(zip(shard, recordings, strict=True))
-    if job.generator is None:
-        return [_written(job, utterance, recording, "recorded", recording.clip) for utterance, recording in pairs]
-    records = []
-    for utterance, recording in pairs:
-        clip = recording.clip.at_rate(REFERENCE_RATE_HZ) if recording.clip is not None else None
-        records.append(_written(job, utterance, recording, "reference", clip))
-    for role in job.roles[1:]:
-        records.extend(_rendered(job, job.generator, role, pairs))
-    return records
-
-
-def _rendered(
-    job: _Job, generator: Generator, role: str, pairs: Sequence[tuple[Utterance, Recording]]
-) -> list[GenerationRecord]:
-    pairs = [(utterance, _for_role(recording, role, job.config)) for utterance, recording in pairs]
-    requests, asked = [], []
-    for utterance, recording in pairs:
-        if recording.clip is not None:
-            asked.append(utterance.utterance_id)
-            requests.append(
-                RenderRequest(
-                    recording=recording.clip.at_rate(generator.sample_rate_hz),
-                    prompt_s=recording.prompt_s,
-                    seconds=job.config.seconds,
-                    seed=item_seed(job.config.seed, utterance.utterance_id, role),
-                )
-            )
-    results = dict(zip(asked, render_batch(generator, role, requests), strict=True))
-    records = []
-    for utterance, recording in pairs:
-        result = results.get(utterance.utterance_id)
-        if result is None:
-            records.append(_record(job, utterance, recording, role))
-        elif result.clip is None:
-            failed = replace(recording, status="failed", reason=f"{generator.name}: {result.reason}")
-            records.append(_record(job, utterance, failed, role))
-        else:
-            records.append(_written(job, utterance, recording, role, result.clip, result.wall_s))
-    return records
-
-
-def _for_role(recording: Recording, role: str, config: RunConfig) -> Recording:
-    if role != "continuation" or recording.clip is None:
-        return recording
-    if not recording.prompt_s:
-        reason = f"lasts {recording.clip.duration_s:.2f} s; a prompt of {config.prompt_s:g} s needs 1 s more than that"
-        return replace(recording, clip=None, status="skipped", reason=reason)
-    return replace(recording, transcript=None)
-
-
-def _written(
-    job: _Job, utterance: Utterance, recording: Recording, role: str, clip: AudioClip | None, wall_s: float = 0.0
-) -> GenerationRecord:
-    record = _record(job, utterance, recording, role)
-    if clip is None:
-        return record
-    name = f"audio/{role}/{audio_name(utterance.utterance_id)}.wav"
-    path = job.run.path / name
-    provenance: dict[str, object] = {"tool": "audiolm-audit", "role": role, "utterance_id": utterance.utterance_id}
-    if job.generator is not None and role != "reference":
-        provenance |= {"system": job.system, "system_sha256": job.system_sha256, "seed": record.seed}
-    write_audio(path, clip, provenance)
-    return replace(
-        record,
-        audio_path=name,
-        sample_rate_hz=clip.sample_rate_hz,
-        duration_s=clip.duration_s,
-        wall_s=wall_s,
-        content_sha256=_file_sha256(path),
-    )
-
-
-def _record(job: _Job, utterance: Utterance, recording: Recording, role: str) -> GenerationRecord:
-    return GenerationRecord(
-        item_id=f"{job.system}:{role}:{utterance.utterance_id}",
-        utterance_id=utterance.utterance_id,
-        speaker_id=utterance.speaker_id,
-        system=job.system,
-        role=role,
-        seed=item_seed(job.config.seed, utterance.utterance_id, role),
-        audio_path="",
-        sample_rate_hz=0,
-        duration_s=0.0,
-        prompt_s=0.0 if role == "recorded" else recording.prompt_s,
-        transcript=recording.transcript,
-        groups=utterance.groups,
-        origin=utterance.origin,
-        wall_s=0.0,
-        status=recording.status,
-        reason=recording.reason,
-        content_sha256="",
-        config_sha256=job.config_sha256(role),
-        note=recording.note,
-    )
-
-
-def _file_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

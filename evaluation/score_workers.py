@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -24,13 +22,13 @@ from evaluation.score_batches import LoadedScorer, all_cells, score_batch
 from evaluation.score_inputs import ClipStore
 from evaluation.score_store import Cell
 from evaluation.scorers import available_scorers
+from evaluation.threads import one_thread, start_worker
 
 __all__ = ["Job", "Workers", "cpu_count", "score_workers"]
 
 ScorersFrom = Callable[[str], Mapping[str, Metric]]
 MAX_DEATHS = 3
 """When this many items in a row each kill their process, it is not the items."""
-PARENT_CHECK_S = 1.0
 SPLIT = 4
 """Each worker gets about this many parts of a scorer's share of a shard, so that none waits long for another."""
 
@@ -80,7 +78,7 @@ def score_workers(
 
 class _InProcess:
     def __init__(self, folder: Path, metrics: Sequence[Metric], device: str) -> None:
-        self._folder = folder
+        self._folder, self._device = folder, device
         self._scorers = {metric.spec.name: LoadedScorer(metric, device) for metric in metrics}
 
     def batch_size(self, metric: Metric, n_items: int) -> int:
@@ -89,7 +87,9 @@ class _InProcess:
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, list[list[Cell]]]]:
         clips = ClipStore(self._folder)
         for number, job in enumerate(jobs):
-            yield number, score_batch(self._scorers[job.scorer], job.records, job.references, clips)
+            with one_thread(self._device):
+                cells = score_batch(self._scorers[job.scorer], job.records, job.references, clips)
+            yield number, cells
 
 
 class _Processes:
@@ -168,10 +168,11 @@ class _Worker:
 
     def __init__(self, folder: str, device: str, scorers_from: ScorersFrom) -> None:
         self.scorers = {name: LoadedScorer(metric, device) for name, metric in scorers_from(device).items()}
-        self.folder = Path(folder)
+        self.folder, self.device = Path(folder), device
 
     def work(self, job: Job) -> list[list[Cell]]:
-        return score_batch(self.scorers[job.scorer], job.records, job.references, ClipStore(self.folder))
+        with one_thread(self.device):
+            return score_batch(self.scorers[job.scorer], job.records, job.references, ClipStore(self.folder))
 
 
 _worker: list[_Worker] = []
@@ -179,16 +180,8 @@ _worker: list[_Worker] = []
 
 
 def _start(folder: str, device: str, parent: int, scorers_from: ScorersFrom) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # one thread per process; torch reads it when a scorer first imports it
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    start_worker(parent)
     _worker.append(_Worker(folder, device, scorers_from))
-
-
-def _follow(parent: int) -> None:
-    """End with the parent: after a kill -9 nobody else would tell the workers."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_S)
-    os._exit(1)
 
 
 def _work(job: Job) -> list[list[Cell]]:

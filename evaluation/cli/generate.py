@@ -7,7 +7,7 @@ import json
 
 from evaluation.audit import run_generation
 from evaluation.cli.progress_bar import terminal_progress
-from evaluation.cli.run_options import add_run_options, command_line, config_of
+from evaluation.cli.run_options import add_run_options, add_workers, command_line, config_of
 from evaluation.provenance import count_by_status
 
 EXAMPLE = "audiolm-audit generate --limit 3 --seconds 4 --seed 7 --out runs/audio"
@@ -15,6 +15,7 @@ EXAMPLE = "audiolm-audit generate --limit 3 --seconds 4 --seed 7 --out runs/audi
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
+    add_workers(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         command=command_line("generate", args),
         progress=terminal_progress(),
+        workers=args.workers,
     )
     counts = count_by_status(records)
     if args.json:

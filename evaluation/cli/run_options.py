@@ -48,7 +48,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=min(cpu_count(), MAX_WORKERS),
         metavar="N",
-        help="processes that score (default: %(default)s)",
+        help="processes that generate and score; no number depends on it (default: %(default)s)",
     )
 
 
