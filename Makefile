@@ -6,6 +6,7 @@ VENV   ?= .venv
 PIP_FLAGS ?=
 BIN    := $(VENV)/bin
 
+# Without PROMPTS, one shipped prompt of each of the six voices: about two minutes on two cores. LIMIT=16 takes all.
 # Run options of `make audit`: PROMPTS=manifest|corpus tree|folder SPLIT=test LIMIT=20 OUT=runs/mine ARGS="--seed 7"
 OUT ?= runs/audit-$(shell date +%Y%m%d-%H%M%S)
 
@@ -38,7 +39,7 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/.created
 
 audit: $(VENV)/.installed
 	@$(BIN)/audiolm-audit audit --gate never --out '$(OUT)' \
-	  $(if $(PROMPTS),--prompts '$(PROMPTS)') $(if $(SPLIT),--split '$(SPLIT)') $(if $(LIMIT),--limit '$(LIMIT)') $(ARGS)
+	  $(if $(PROMPTS),--prompts '$(PROMPTS)') $(if $(SPLIT),--split '$(SPLIT)') $(if $(LIMIT),--limit '$(LIMIT)',$(if $(PROMPTS),,--limit 6)) $(ARGS)
 
 test: check
 
