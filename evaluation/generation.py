@@ -18,7 +18,8 @@ from evaluation.threads import one_thread
 __all__ = ["SHARD_UTTERANCES", "generate_items"]
 
 SHARD_UTTERANCES = 8
-"""Utterances rendered together; fixed, since a system may round differently in batches of another size."""
+"""Most utterances rendered together. How utterances are shared out depends on their number alone, not on the machine,
+since a system may round differently in batches of another size."""
 
 
 def generate_items(
@@ -43,7 +44,7 @@ def generate_items(
         (run.audio / role).mkdir(parents=True, exist_ok=True)
     for leftover in run.audio.glob("*/.*.tmp"):
         leftover.unlink()
-    shards = [utterances[start : start + SHARD_UTTERANCES] for start in range(0, len(utterances), SHARD_UTTERANCES)]
+    shards = _shards(utterances)
     made: dict[int, list[GenerationRecord]] = {}
     with progress("generate", len(utterances)) as advance:
         for number, shard in enumerate(shards):
@@ -66,3 +67,12 @@ def generate_items(
     records.sort(key=lambda record: record.item_id)
     write_generations(run.generations, records)
     return records
+
+
+def _shards(utterances: Sequence[Utterance]) -> list[Sequence[Utterance]]:
+    """Consecutive shards of nearly equal size, an even number of them where there is work for two processes."""
+    count = -(-len(utterances) // SHARD_UTTERANCES)
+    if len(utterances) > SHARD_UTTERANCES // 2:
+        count += count % 2
+    edges = [len(utterances) * number // max(count, 1) for number in range(count + 1)]
+    return [utterances[start:end] for start, end in zip(edges, edges[1:], strict=False)]

@@ -29,7 +29,7 @@ __all__ = ["Job", "Workers", "cpu_count", "score_workers"]
 ScorersFrom = Callable[[str], Mapping[str, Metric]]
 MAX_DEATHS = 3
 """When this many items in a row each kill their process, it is not the items."""
-SPLIT = 4
+SPLIT = 8
 """Each worker gets about this many parts of a scorer's share of a shard, so that none waits long for another."""
 
 

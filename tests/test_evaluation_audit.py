@@ -101,8 +101,8 @@ def test_resume_after_a_kill_gives_the_table_of_an_undisturbed_run(
     pd.testing.assert_frame_equal(read_summary(out / "summary.parquet"), read_summary(undisturbed / "summary.parquet"))
     pd.testing.assert_frame_equal(read_scores(out / "scores.parquet"), read_scores(undisturbed / "scores.parquet"))
     assert (out / "summary.parquet").read_bytes() == (undisturbed / "summary.parquet").read_bytes()
-    made_before_the_kill = {0: 0, 4: 1, None: 3}[renders]  # shards of 8 utterances, 3 roles each
-    assert system.calls == 3 * (3 - made_before_the_kill)
+    made_before_the_kill = {0: 0, 4: 1, None: 4}[renders]  # 4 shards of 6 utterances, 3 roles each
+    assert system.calls == 3 * (4 - made_before_the_kill)
     assert len(metric.scored) == 120 - (80 if scores == 90 else 0)  # shards of 16 utterances, 5 roles each
 
 

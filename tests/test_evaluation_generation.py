@@ -13,9 +13,9 @@ from evaluation_fakes import RATE_HZ, FakeSystem, tone, write_manifest, write_pr
 from audiolm.audio import AudioClip, read_provenance
 from evaluation.config import RunConfig
 from evaluation.frames import read_generations
-from evaluation.generation import generate_items
+from evaluation.generation import _shards, generate_items
 from evaluation.manifest import read_utterances
-from evaluation.records import GenerationRecord
+from evaluation.records import GenerationRecord, Utterance
 from evaluation.rendering import item_seed
 from evaluation.run_folder import RunFolder, audio_name
 from evaluation.shuffling import other_speaker
@@ -197,6 +197,15 @@ def test_finished_shards_are_not_made_again_but_damaged_audio_is(tmp_path: Path)
     again = by_id(generate(manifest, tmp_path / "run", third))
     assert 0 < third.calls < first.calls
     assert all(again[r.utterance_id, r.role].content_sha256 == r.content_sha256 for r in before)
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_shards_hold_every_utterance_once_and_are_of_like_size(count: int) -> None:
+    utterances = [Utterance(utterance_id=str(number), audio_path=Path("/x")) for number in range(count)]
+    shards = _shards(utterances)
+    assert [utterance for shard in shards for utterance in shard] == utterances
+    sizes = [len(shard) for shard in shards]
+    assert max(sizes) <= 8 and max(sizes) - min(sizes) <= 1 and (count <= 4 or len(shards) % 2 == 0)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "x" * 500, "ä b", "a:b|c"])
