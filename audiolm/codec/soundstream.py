@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiolm.checkpoint import config_from_dict, load_part, load_weights
+from audiolm.checkpoint import config_from_dict, config_to_dict, load_part, load_weights, save_part
 from audiolm.codec.config import CodecConfig
 from audiolm.codec.quantizer import Quantized, ResidualQuantizer
 from audiolm.codec.seanet import SeanetDecoder, SeanetEncoder
@@ -37,6 +38,26 @@ class SoundStream(nn.Module):
         self.decoder = SeanetDecoder(config) if seanet else SpectralDecoder(config)
         self.record: Mapping[str, object] = {}
 
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.config.sample_rate_hz
+
+    @property
+    def hop(self) -> int:
+        return self.config.hop
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return self.config.frame_rate_hz
+
+    @property
+    def n_levels(self) -> int:
+        return self.config.n_levels
+
+    @property
+    def codebook_size(self) -> int:
+        return self.config.codebook_size
+
     def latents(self, samples: Tensor) -> Tensor:
         """Latents ``[batch, latent, frame]`` of ``[batch, time]`` before quantisation."""
         if samples.ndim != 2 or samples.shape[1] == 0:
@@ -58,6 +79,10 @@ class SoundStream(nn.Module):
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
         return self.decoder(self.quantizer.decode(codes))
+
+    def save(self, folder: str | Path, record: Mapping[str, Any]) -> None:
+        """Write configuration and weights as part ``codec``."""
+        save_part(folder, part=PART, config=config_to_dict(self.config), state_dict=self.state_dict(), record=record)
 
     @classmethod
     def load(cls, folder: str | Path) -> SoundStream:
