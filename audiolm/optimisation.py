@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from audiolm.runtime import Runtime
+
 __all__ = ["OptimiserConfig", "Optimiser", "generator_for", "module_randomness"]
 
 
@@ -45,11 +47,16 @@ class OptimiserConfig:
 
 
 class Optimiser:
-    """AdamW over a module, its schedule and its averaged weights, as one thing with one state."""
+    """AdamW over a module, its schedule and its averaged weights, as one thing with one state.
 
-    def __init__(self, module: nn.Module, config: OptimiserConfig) -> None:
+    One step is :meth:`zero`, :meth:`backward` for each part of the batch, :meth:`update`; :meth:`step` is the three
+    in one for a batch in one part. Make it after the module was wrapped by the runtime.
+    """
+
+    def __init__(self, module: nn.Module, config: OptimiserConfig, runtime: Runtime | None = None) -> None:
         self.config = config
         self.module = module
+        self.runtime = runtime or Runtime()
         weights = [p for p in module.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in weights if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -65,13 +72,30 @@ class Optimiser:
         Raises:
             FloatingPointError: the loss is not finite (the weights are left as they were).
         """
+        self.zero()
+        self.backward(loss, step)
+        return self.update(step)
+
+    def zero(self) -> None:
+        """Forget all gradients."""
+        self.adam.zero_grad(set_to_none=True)
+
+    def backward(self, loss: Tensor, step: int) -> None:
+        """Add the gradients of one part's weighted loss.
+
+        Raises:
+            FloatingPointError: the loss is not finite (the weights are left as they were).
+        """
         if not bool(torch.isfinite(loss)):
             raise FloatingPointError(f"loss is {loss.item()} at step {step}; lower the learning rate and resume")
+        self.runtime.backward(loss, self.module)
+
+    def update(self, step: int) -> dict[str, float]:
+        """Exchange, clip and apply the gradients, move the average; gives the gradient norm and the rate used."""
         rate = self.config.rate_at(step)
         for group in self.adam.param_groups:
             group["lr"] = rate
-        self.adam.zero_grad(set_to_none=True)
-        loss.backward()
+        self.runtime.synchronise(self.module)
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
         self.adam.step()
         self._update_average(step)

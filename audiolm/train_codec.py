@@ -14,9 +14,11 @@ from torch import Tensor
 from audiolm.checkpoint import config_to_dict, save_part
 from audiolm.codec.config import CodecConfig
 from audiolm.codec.losses import LogSpectrumLoss, MelLoss, SpectralLoss
+from audiolm.codec.quantizer import BatchShare
 from audiolm.codec.soundstream import PART, SoundStream
 from audiolm.dataset import Recording, draw_crops
-from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, module_randomness
+from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
+from audiolm.runtime import Part, Runtime
 
 __all__ = ["CodecTask", "CodecTrainingConfig"]
 
@@ -59,6 +61,7 @@ class CodecTask:
         training: list[Recording],
         held_out: list[Recording],
         start: SoundStream | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.config, self.training, self.held_out = config, training, held_out
         if config.decoder_only and start is None:
@@ -68,10 +71,13 @@ class CodecTask:
         if start is not None:
             self.codec.load_state_dict(start.state_dict())
         self.codec.encoder.requires_grad_(not config.decoder_only)
-        self.log_spectrum = LogSpectrumLoss()
-        self.mel = MelLoss(codec_config.sample_rate_hz)
-        self.spectral = SpectralLoss()
-        self.optimiser = Optimiser(self.codec, config.optimiser)
+        self.runtime = runtime or Runtime()
+        device = self.runtime.device
+        self.codec.to(device)
+        self.log_spectrum = LogSpectrumLoss().to(device)
+        self.mel = MelLoss(codec_config.sample_rate_hz).to(device)
+        self.spectral = SpectralLoss().to(device)
+        self.optimiser = Optimiser(self.codec, config.optimiser, self.runtime)
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch of crops, drawn from (seed, step) alone, with a random gain of 0.3 to 1.5 each."""
@@ -82,11 +88,38 @@ class CodecTask:
         length = int(config.seconds * self.codec.config.sample_rate_hz)
         samples = draw_crops(self.training, batch=config.batch, length=length, rng=rng)
         samples = samples * torch.from_numpy(rng.uniform(0.3, 1.5, (len(samples), 1)).astype(np.float32))
+        kept = self._levels_kept(rng) if config.decoder_only else None
+        seed = int(rng.integers(2**62))
+        draws = torch.Generator()
+        report: dict[str, float] = {}
         self.codec.train()
-        if config.decoder_only:
-            output, quantized = self._decoded(samples, rng), None
-        else:
-            output, quantized = self.codec(samples, generator=generator_for(rng))
+        self.optimiser.zero()
+        for part in self.runtime.parts(len(samples)):
+            draws.manual_seed(seed)
+            losses, total = self._losses(samples[part.rows].to(self.runtime.device), part, draws, kept)
+            self.optimiser.backward(total * part.weight, step)
+            for name, value in losses.items():
+                report[name] = report.get(name, 0.0) + float(value.detach()) * part.weight
+        if "commitment" in report:
+            runtime = self.runtime
+            self.codec.quantizer.learn(draws, total=runtime.total, rank=runtime.rank, world=runtime.world)
+        update = self.optimiser.update(step)
+        self.optimiser.average[CODEBOOKS].copy_(self.codec.quantizer.codebooks)
+        return self.runtime.totals(report) | update
+
+    def _losses(
+        self, samples: Tensor, part: Part, draws: torch.Generator, kept: int | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses of one part of the batch and their weighted sum; ``kept``: levels, where only the decoder learns."""
+        config = self.config
+        with self.runtime.autocast():
+            if kept is not None:
+                output, quantized = self._decoded(samples, kept), None
+            else:
+                self.codec.quantizer.share = BatchShare(part.rows.start, part.total)
+                output, quantized = self.codec(samples, generator=draws)
+                self.codec.quantizer.share = None
+        output = output.float()
         losses = {
             "mel": self.mel(output, samples),
             "spectral": self.spectral(output, samples),
@@ -100,9 +133,7 @@ class CodecTask:
         if quantized is not None:
             losses["commitment"] = quantized.commitment
             total = total + self.codec.config.commitment_weight * quantized.commitment
-        report = self.optimiser.step(total, step)
-        self.optimiser.average[CODEBOOKS].copy_(self.codec.quantizer.codebooks)
-        return {name: float(value.detach()) for name, value in losses.items()} | report
+        return losses, total
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
@@ -111,7 +142,7 @@ class CodecTask:
         codes: list[Tensor] = []
         with self.optimiser.averaged():
             for item in self.held_out:
-                samples = torch.from_numpy(item.samples[: 6 * rate])[None]
+                samples = torch.from_numpy(item.samples[: 6 * rate])[None].to(self.runtime.device)
                 output, quantized = self.codec(samples)
                 mel.append(float(self.mel(output, samples)))
                 sdr.append(_si_sdr_db(output[0], samples[0]))
@@ -143,10 +174,13 @@ class CodecTask:
             record=details,
         )
 
-    def _decoded(self, samples: Tensor, rng: np.random.Generator) -> Tensor:
-        """Decoder output for the frozen codes; half of the batches lose some of the last levels."""
+    def _levels_kept(self, rng: np.random.Generator) -> int:
+        """How many levels this batch keeps: half of the batches lose some of the last ones."""
         levels = self.codec.config.n_levels
-        kept = int(rng.integers(1, levels + 1)) if rng.random() < self.codec.config.quantizer_dropout else levels
+        return int(rng.integers(1, levels + 1)) if rng.random() < self.codec.config.quantizer_dropout else levels
+
+    def _decoded(self, samples: Tensor, kept: int) -> Tensor:
+        """Decoder output for the frozen codes of the first ``kept`` levels."""
         with torch.no_grad():
             latents = self.codec.quantizer.decode(self.codec.quantizer.encode(self.codec.latents(samples), kept))
         return self.codec.decoder(latents)[:, : samples.shape[1]]
@@ -160,7 +194,7 @@ class CodecTask:
         self.codec.eval()
         latents = []
         for _ in range(10):
-            crops = draw_crops(self.training, batch=20, length=rate, rng=rng)
+            crops = draw_crops(self.training, batch=20, length=rate, rng=rng).to(self.runtime.device)
             latents.append(self.codec.latents(crops).transpose(1, 2).flatten(0, 1))
         self.codec.quantizer.initialise(torch.cat(latents), generator)
         self.optimiser.restart_average()

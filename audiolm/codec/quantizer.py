@@ -7,6 +7,7 @@ levels decodes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from audiolm.codec.config import CodecConfig
 
-__all__ = ["Quantized", "ResidualQuantizer"]
+__all__ = ["BatchShare", "Quantized", "ResidualQuantizer"]
 
 KMEANS_ITERATIONS = 8
 
@@ -30,6 +31,14 @@ class Quantized:
     commitment: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class BatchShare:
+    """Which rows of a training step's batch of ``total`` the next forward sees, from row ``first`` on."""
+
+    first: int
+    total: int
+
+
 class ResidualQuantizer(nn.Module):
     """``n_levels`` codebooks of ``codebook_size`` vectors. Buffers only: codebooks are not trained by
     gradient. The moving sums behind them are not part of a stored model; training keeps them (`training_buffers`)."""
@@ -42,6 +51,10 @@ class ResidualQuantizer(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
+        self.share: BatchShare | None = None
+        """Set where a step's batch comes in parts: draws are those of the whole batch, and :meth:`learn` is called
+        once after the last part."""
+        self._seen: list[tuple[int, Tensor, Tensor]] = []
         shape = (config.n_levels, config.codebook_size, config.latent_dim)
         self.register_buffer("codebooks", torch.zeros(shape))
         self.register_buffer("counts", torch.zeros(shape[:2]), persistent=False)
@@ -77,12 +90,12 @@ class ResidualQuantizer(nn.Module):
         self.initialised.fill_(True)
 
     def forward(self, latents: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Quantise ``[batch, latent, frame]``; in training mode also update the codebooks.
+        """Quantise ``[batch, latent, frame]``; in training mode also update the codebooks (see ``share``).
 
         ``generator`` draws the number of levels per example (dropout) and the vectors that replace dead codes.
         """
         batch, dim, frames = latents.shape
-        flat = latents.transpose(1, 2).reshape(-1, dim)  # [batch * frame, latent]
+        flat = latents.float().transpose(1, 2).reshape(-1, dim)  # [batch * frame, latent]
         keep = self._levels_kept(batch, generator).to(latents.device).repeat_interleave(frames)
         total = torch.zeros_like(flat)
         residual = flat.detach()
@@ -91,10 +104,12 @@ class ResidualQuantizer(nn.Module):
             code = _nearest(residual, self.codebooks[level])
             chosen = self.codebooks[level][code]
             if self.training and generator is not None:
-                self._update(level, residual, code, generator)
+                self._seen.append((level, residual, code))
             total = total + chosen * (level < keep).unsqueeze(1)
             residual = residual - chosen
             codes.append(code.view(batch, frames))
+        if self.training and generator is not None and self.share is None:
+            self.learn(generator)
         commitment = F.mse_loss(flat, total.detach())
         straight = flat + (total - flat).detach()
         return Quantized(straight.view(batch, frames, dim).transpose(1, 2), torch.stack(codes, dim=1), commitment)
@@ -132,27 +147,51 @@ class ResidualQuantizer(nn.Module):
         n_levels = self.config.n_levels
         if not self.training or generator is None:
             return torch.full((batch,), n_levels)
-        drawn = torch.randint(1, n_levels + 1, (batch,), generator=generator)
-        dropped = torch.rand((batch,), generator=generator) < self.config.quantizer_dropout
-        return torch.where(dropped, drawn, n_levels)
+        share = self.share or BatchShare(0, batch)
+        drawn = torch.randint(1, n_levels + 1, (share.total,), generator=generator)
+        dropped = torch.rand((share.total,), generator=generator) < self.config.quantizer_dropout
+        return torch.where(dropped, drawn, n_levels)[share.first : share.first + batch]
 
     @torch.no_grad()
-    def _update(self, level: int, vectors: Tensor, codes: Tensor, generator: torch.Generator) -> None:
-        decay = self.config.ema_decay
-        hits = torch.bincount(codes, minlength=self.config.codebook_size).to(vectors.dtype)
-        sums = torch.zeros_like(self.sums[level]).index_add_(0, codes, vectors)
-        self.counts[level].mul_(decay).add_(hits, alpha=1 - decay)
-        self.sums[level].mul_(decay).add_(sums, alpha=1 - decay)
-        self.codebooks[level] = self.sums[level] / self.counts[level].clamp_min(1e-5)[:, None]
-        share = len(vectors) / self.config.codebook_size
-        dead = (self.counts[level] < self.config.dead_code_share * share).nonzero()[:, 0]
-        if len(dead):
-            drawn = torch.randint(len(vectors), (len(dead),), generator=generator).to(vectors.device)
-            self.codebooks[level, dead] = vectors[drawn]
-            self.counts[level, dead] = share
-            self.sums[level, dead] = vectors[drawn] * share
+    def learn(
+        self,
+        generator: torch.Generator,
+        *,
+        total: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Move the codebooks towards the vectors seen since the last call, and restart dead codes.
+
+        ``total`` sums a tensor over the ``world`` processes that share the batch; ``generator`` stands alike on all
+        of them, so all make the same codebooks: those of one process with the whole batch.
+        """
+        size, decay = self.config.codebook_size, self.config.ema_decay
+        seen, self._seen = self._seen, []
+        vectors = [torch.cat([v for at, v, _ in seen if at == level]) for level in range(self.config.n_levels)]
+        found = []
+        for level, mine in enumerate(vectors):
+            codes = torch.cat([c for at, _, c in seen if at == level])
+            hits = torch.bincount(codes, minlength=size).to(mine.dtype)
+            found.append(torch.cat([hits[:, None], torch.zeros_like(self.sums[level]).index_add_(0, codes, mine)], 1))
+        summed = total(torch.stack(found))  # [level, code, 1 + latent]
+        self.counts.mul_(decay).add_(summed[..., 0], alpha=1 - decay)
+        self.sums.mul_(decay).add_(summed[..., 1:], alpha=1 - decay)
+        self.codebooks.copy_(self.sums / self.counts.clamp_min(1e-5)[..., None])
+        count = len(vectors[0])
+        share = count * world / size
+        for level, mine in enumerate(vectors):
+            dead = (self.counts[level] < self.config.dead_code_share * share).nonzero()[:, 0]
+            if len(dead):
+                drawn = torch.randint(count * world, (len(dead),), generator=generator).to(mine.device) - rank * count
+                own = ((drawn >= 0) & (drawn < count))[:, None]
+                chosen = total(torch.where(own, mine[drawn.clamp(0, count - 1)], 0.0))
+                self.codebooks[level, dead] = chosen
+                self.counts[level, dead] = share
+                self.sums[level, dead] = chosen * share
 
 
 def _nearest(vectors: Tensor, centroids: Tensor) -> Tensor:
     """Index of the nearest centroid by Euclidean distance: ``[vector]`` int64."""
-    return (centroids.square().sum(dim=1) - 2.0 * vectors @ centroids.T).argmin(dim=1)
+    with torch.autocast(vectors.device.type, enabled=False):
+        return (centroids.square().sum(dim=1) - 2.0 * vectors @ centroids.T).argmin(dim=1)
