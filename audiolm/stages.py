@@ -184,11 +184,15 @@ class Stage(nn.Module):
         frames: Sequence[int],
         options: StageSampling,
         generators: Sequence[torch.Generator],
+        *,
+        may_end: bool = False,
     ) -> list[np.ndarray]:
         """Draw ``frames[i]`` target frames after ``known[i]``; each row as if it were alone.
 
         ``conditions``: as :meth:`Layout.condition_ids` takes them; ``known``: ``[level, frame]``, may be empty;
         gives int64 codes ``[level, frames[i]]`` without ``known``. A row's draws come from its own generator only.
+        ``may_end``: the semantic stage may draw its end, given as code ``n_semantic``; what a row has after that
+        means nothing.
         """
         layout = self.config.layout
         if not frames or max(frames) < 1:
@@ -211,7 +215,7 @@ class Stage(nn.Module):
         draws = draws.to(device)
         for step in range(steps):
             level = step % levels
-            logits = hidden @ self.head[layout.head_rows(level)].T
+            logits = hidden @ self.head[layout.head_rows(level, may_end=may_end)].T
             ids = choose(logits, draws[:, step], options) + layout.legal_range(level)[0]
             drawn[:, step] = ids
             if step + 1 < steps:
