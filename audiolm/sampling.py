@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["SamplingOptions", "StageSampling", "choose", "uniform_draws"]
+__all__ = ["SamplingOptions", "StageSampling", "Unmasking", "choose", "uniform_draws"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,31 @@ class StageSampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unmasking:
+    """Parallel decoder only. ``passes``: per level, the last one for all that follow; ``noise``: how much chance has a
+    say in which codes are kept first, fading to none over a level's passes (Chang et al. 2022, MaskGIT)."""
+
+    passes: tuple[int, ...] = (8, 4, 1)
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.passes or min(self.passes) < 1:
+            raise ValueError(f"passes are {self.passes}; give at least one level, each 1 or more")
+        if not self.noise >= 0:
+            raise ValueError(f"noise is {self.noise}; use 0 or more")
+
+    def passes_at(self, level: int) -> int:
+        return self.passes[min(level, len(self.passes) - 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """Per stage; defaults are the paper's temperatures 0.6, 0.8 and 0.6 (AudioLM, section IV-A)."""
 
     semantic: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.6))
     coarse: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.8))
     fine: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.6))
+    unmasking: Unmasking = field(default_factory=Unmasking)
 
 
 def choose(logits: Tensor, uniform: Tensor, options: StageSampling) -> Tensor:
