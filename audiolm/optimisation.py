@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from audiolm.runtime import Runtime
+from audiolm.sharded import shard_like, whole
 
 __all__ = ["OptimiserConfig", "Optimiser", "generator_for", "module_randomness"]
 
@@ -99,7 +100,7 @@ class Optimiser:
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
         self.adam.step()
         self._update_average(step)
-        return {"grad_norm": float(norm), "learning_rate": rate}
+        return {"grad_norm": float(whole(norm)), "learning_rate": rate}
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
@@ -115,13 +116,22 @@ class Optimiser:
         """The module in evaluation mode with the averaged weights inside; restored afterwards."""
         own = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         was_training = self.module.training
-        self.module.load_state_dict(self.average)
+        self._put(self.average)
         self.module.eval()
         try:
             yield self.module
         finally:
-            self.module.load_state_dict(own)
+            self._put(own)
             self.module.train(was_training)
+
+    @torch.no_grad()
+    def _put(self, values: dict[str, Tensor]) -> None:
+        for name, target in self.module.state_dict().items():
+            target.copy_(values[name])
+
+    def exported(self) -> dict[str, Tensor]:
+        """The averaged weights, whole, for a checkpoint (every process has to ask for them)."""
+        return {name: whole(value) for name, value in self.average.items()}
 
     def restart_average(self) -> None:
         """Take the present weights as the average (after an initialisation from data)."""
@@ -131,8 +141,19 @@ class Optimiser:
         return {"adam": self.adam.state_dict(), "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.adam.load_state_dict(state["adam"])
-        self.average = {name: value.clone() for name, value in state["average"].items()}
+        """Take up :meth:`state_dict`; tensors come whole, also where the module is cut into shards."""
+        weights = [weight for group in self.adam.param_groups for weight in group["params"]]
+        adam = dict(state["adam"])
+        adam["state"] = {
+            index: {
+                name: shard_like(value, weights[index]) if value.shape == weights[index].shape else value
+                for name, value in moments.items()
+            }
+            for index, moments in adam["state"].items()
+        }
+        self.adam.load_state_dict(adam)
+        own = self.module.state_dict()
+        self.average = {name: shard_like(value.clone(), own[name]) for name, value in state["average"].items()}
 
 
 def generator_for(rng: np.random.Generator) -> torch.Generator:

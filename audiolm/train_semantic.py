@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,21 @@ from torch import Tensor
 
 from audiolm import checkpoint
 from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, module_randomness
+from audiolm.row_dropout import RowRandomness
+from audiolm.runtime import Runtime
 from audiolm.semantic.kmeans import fit_centroids
 from audiolm.semantic.tokenizer import TokenizerConfig, W2vBertTokenizer
-from audiolm.semantic.w2v_bert import FRAME_SAMPLES, PART, Losses, W2vBert, W2vBertConfig, draw_mask, nano
+from audiolm.semantic.w2v_bert import (
+    FRAME_SAMPLES,
+    PART,
+    Losses,
+    UsageShare,
+    W2vBert,
+    W2vBertConfig,
+    draw_mask,
+    nano,
+)
+from audiolm.sharded import load_whole
 
 __all__ = ["W2vBertTask", "W2vBertTraining", "fit_kmeans"]
 
@@ -35,6 +47,24 @@ class W2vBertTraining:
     seed: int = 0
 
 
+class _Batch(NamedTuple):
+    """``waves`` ``[row, time]``, ``lengths`` ``[row]`` and ``mask`` ``[row, frame]``, in 640-sample frames; ``seeds``
+    of the rows' distractors."""
+
+    waves: Tensor
+    lengths: Tensor
+    mask: Tensor
+    seeds: list[int]
+
+    def rows(self, rows: slice, device: torch.device) -> _Batch:
+        waves, lengths, mask = (values[rows].to(device) for values in (self.waves, self.lengths, self.mask))
+        return _Batch(waves, lengths, mask, self.seeds[rows])
+
+    @property
+    def draws(self) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed) for seed in self.seeds]
+
+
 class W2vBertTask:
     """w2v-BERT on lists of 16 kHz float32 waveforms ``[time]``; the training loop drives it."""
 
@@ -46,8 +76,10 @@ class W2vBertTask:
         dev: Sequence[np.ndarray],
         model: W2vBertConfig | None = None,
         training: W2vBertTraining | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.config = model or nano()
+        self.runtime = runtime or Runtime()
         self.training = training or W2vBertTraining()
         self.train, self.dev = _usable(train, "training"), _usable(dev, "development")
         seconds = np.array([len(wave) for wave in self.train], dtype=np.float64)
@@ -55,34 +87,69 @@ class W2vBertTask:
         with module_randomness(self.training.seed, -1 % 2**31):
             self.model = W2vBert(self.config)
         self._start_codebook()
-        self.optimiser = Optimiser(self.model, self.training.optimiser)
+        self.dropout = RowRandomness()
+        self.dropout.install(self.model)
+        self.run = self.runtime.wrap(self.model, "usage")
+        self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
         self.model.train()
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        rng = np.random.default_rng([self.training.seed, step])
-        waves, lengths = self._batch(self.train, self.weights, self.training.batch, rng)
-        with module_randomness(self.training.seed, step):
-            losses = self._losses(waves, lengths, rng)
-        report = self.optimiser.step(losses.total, step)
-        return {**_floats(losses), **report}
+        batch = self._batch(self.train, self.weights, np.random.default_rng([self.training.seed, step]))
+        parts = self.runtime.parts(len(batch.waves))
+        shares = self._shares(batch)
+        report: dict[str, float] = {}
+        self.optimiser.zero()
+        for part, share in zip(parts, shares, strict=True):
+            rows = batch.rows(part.rows, self.runtime.device)
+            self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
+            with self.runtime.part_of_step(self.model, part):
+                with self.runtime.autocast():
+                    losses = self.run(rows.waves, rows.lengths, rows.mask, rows.draws, share)
+                weights = _weights(batch.mask, part.rows, 1 / self.runtime.n_parts)
+                total = weights.contrastive * losses.contrastive + losses.diversity + weights.masked * losses.masked
+                self.optimiser.backward(total, step)
+            for name, value in _floats(losses).items():
+                report[name] = report.get(name, 0.0) + value * getattr(weights, name)
+        update = self.optimiser.update(step)
+        report = self.runtime.totals(report)
+        report["total"] = report["contrastive"] + report["diversity"] + report["masked"]
+        return report | update
+
+    def _shares(self, batch: _Batch) -> list[UsageShare | None]:
+        """What each of this process's parts needs to know of the whole batch; nothing where there is one part."""
+        parts = self.runtime.parts(len(batch.waves))
+        if self.runtime.n_parts == 1:
+            return [None]
+        valid = batch.lengths.sum()
+        own = []
+        with torch.no_grad():
+            for part in parts:
+                rows = batch.rows(part.rows, self.runtime.device)
+                own.append(self.run.usage(rows.waves, rows.lengths) * float(rows.lengths.sum() / valid))
+        whole = self.runtime.total(torch.stack(own).sum(dim=0))
+        return [
+            UsageShare(float(batch.lengths[part.rows].sum() / valid), whole - usage)
+            for part, usage in zip(parts, own, strict=True)
+        ]
 
     def validate(self) -> dict[str, float]:
         """Losses on fixed crops of the development speech, with the averaged weights and fixed masks."""
         rng = np.random.default_rng([self.training.seed, 2**32 - 1])
         shares = np.full(len(self.dev), 1.0 / len(self.dev))
+        every = slice(0, self.training.batch)
         rows: list[dict[str, float]] = []
-        with self.optimiser.averaged(), torch.inference_mode():
+        with self.optimiser.averaged(), torch.no_grad():
             for _ in range(max(1, self.training.validation_crops // self.training.batch)):
-                waves, lengths = self._batch(self.dev, shares, self.training.batch, rng)
-                rows.append(_floats(self._losses(waves, lengths, rng)))
+                batch = self._batch(self.dev, shares, rng).rows(every, self.runtime.device)
+                rows.append(_floats(self.run(batch.waves, batch.lengths, batch.mask, batch.draws)))
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
     def state_dict(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
+        load_whole(self.model, state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
 
     def export(self, folder: Path, record: dict[str, Any]) -> None:
@@ -91,18 +158,19 @@ class W2vBertTask:
             folder,
             part=PART,
             config=checkpoint.config_to_dict(self.config),
-            state_dict=self.optimiser.average,
+            state_dict=self.optimiser.exported(),
             record={**record, "training": checkpoint.config_to_dict(self.training)},
         )
 
-    def _losses(self, waves: Tensor, lengths: Tensor, rng: np.random.Generator) -> Losses:
-        draws = generator_for(rng)
-        mask = draw_mask(lengths, waves.shape[1] // FRAME_SAMPLES, self.config, draws)
-        return self.model(waves, lengths, mask, draws)
+    def _batch(self, speech: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator) -> _Batch:
+        waves, lengths = self._crops(speech, shares, rng)
+        mask = draw_mask(lengths, waves.shape[1] // FRAME_SAMPLES, self.config, generator_for(rng))
+        return _Batch(waves, lengths, mask, [int(seed) for seed in rng.integers(2**62, size=len(waves))])
 
-    def _batch(
-        self, speech: Sequence[np.ndarray], shares: np.ndarray, count: int, rng: np.random.Generator
+    def _crops(
+        self, speech: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
+        count = self.training.batch
         crop = int(round(self.training.crop_s * self.config.log_mel.sample_rate_hz)) // FRAME_SAMPLES * FRAME_SAMPLES
         waves = np.zeros((count, crop), dtype=np.float32)
         lengths = np.zeros(count, dtype=np.int64)
@@ -120,7 +188,7 @@ class W2vBertTask:
         rng = np.random.default_rng([self.training.seed, 2**32 - 2])
         spectra = []
         for _ in range(START_BATCHES):
-            waves, lengths = self._batch(self.train, self.weights, self.training.batch, rng)
+            waves, lengths = self._crops(self.train, self.weights, rng)
             log_mel, valid = self.model.spectrum(waves, lengths)
             per_frame = log_mel.shape[1] // valid.shape[1]
             spectra.append(log_mel[valid.repeat_interleave(per_frame, dim=1)])
@@ -136,6 +204,7 @@ def fit_kmeans(
     tap_layer: int = 2,
     seed: int = 0,
     record: Mapping[str, Any] | None = None,
+    device: torch.device | str = "cpu",
 ) -> W2vBertTokenizer:
     """Cluster the features of ``speech`` and write the finished tokenizer (part ``semantic``) to ``out_folder``.
 
@@ -144,16 +213,17 @@ def fit_kmeans(
     config, state, history = checkpoint.load_part(w2v_bert_folder, PART)
     model = W2vBert(checkpoint.config_from_dict(W2vBertConfig, config))
     checkpoint.load_weights(model, state, w2v_bert_folder)
-    model.eval()
+    model.eval().to(device)
     features = []
     with torch.inference_mode():
         for wave in _usable(speech, "k-means"):
             kept = len(wave) // FRAME_SAMPLES * FRAME_SAMPLES
-            row = torch.from_numpy(np.ascontiguousarray(wave[:kept])).unsqueeze(0)
-            features.append(model.features(row, torch.tensor([kept // FRAME_SAMPLES]), tap_layer)[0])
+            row = torch.from_numpy(np.ascontiguousarray(wave[:kept])).unsqueeze(0).to(device)
+            length = torch.tensor([kept // FRAME_SAMPLES], device=device)
+            features.append(model.features(row, length, tap_layer)[0].cpu())
     clusters = fit_centroids(torch.cat(features).numpy(), n_clusters=n_clusters, seed=seed)
     tokenizer = W2vBertTokenizer(
-        TokenizerConfig(model=model.config, tap_layer=tap_layer, n_tokens=n_clusters), model, clusters
+        TokenizerConfig(model=model.config, tap_layer=tap_layer, n_tokens=n_clusters), model.cpu(), clusters
     )
     kmeans = {"n_clusters": n_clusters, "tap_layer": tap_layer, "seed": seed, "frames": sum(map(len, features))}
     tokenizer.save(out_folder, {"w2v_bert": history, "kmeans": kmeans, **(record or {})})
@@ -165,6 +235,26 @@ def _usable(speech: Sequence[np.ndarray], what: str) -> list[np.ndarray]:
     if not kept:
         raise ValueError(f"no {what} utterance lasts {FRAME_SAMPLES} samples (40 ms); give 16 kHz speech")
     return kept
+
+
+class _LossWeights(NamedTuple):
+    """By what each loss of a part counts towards that of its batch, so that the parts add up."""
+
+    total: float
+    contrastive: float
+    diversity: float
+    masked: float
+    accuracy: float
+    perplexity: float
+
+
+def _weights(mask: Tensor, rows: slice, even: float) -> _LossWeights:
+    """``mask``: hidden frames ``[row, frame]`` of the whole batch; a row with one hidden frame has no contrast."""
+    hidden = mask.sum(dim=1)
+    contrast = torch.where(hidden >= 2, hidden, 0)
+    masked = float(hidden[rows].sum() / hidden.sum())
+    contrastive = float(contrast[rows].sum() / contrast.sum().clamp(min=1))
+    return _LossWeights(0.0, contrastive, even, masked, masked, even)
 
 
 def _floats(losses: Losses) -> dict[str, float]:

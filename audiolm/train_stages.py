@@ -13,6 +13,9 @@ import torch
 
 from audiolm import checkpoint
 from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
+from audiolm.row_dropout import RowRandomness
+from audiolm.runtime import Runtime
+from audiolm.sharded import load_whole
 from audiolm.stages import Stage, StageConfig, StageLosses
 from audiolm.tokens import FRAMES_PER_SEMANTIC, TokenRows, deduplicate
 
@@ -51,10 +54,12 @@ class StageTask:
         dev: Sequence[TokenisedUtterance],
         config: StageConfig,
         training: StageTraining | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.config = config
         self.name = config.part
         self.training = training or StageTraining()
+        self.runtime = runtime or Runtime()
         self.train = [self._checked(item, f"training utterance {i}") for i, item in enumerate(train)]
         self.dev = [self._checked(item, f"development utterance {i}") for i, item in enumerate(dev)]
         if not self.train or not self.dev:
@@ -67,41 +72,59 @@ class StageTask:
             self.config = dataclasses.replace(config, frames_per_token=frames / runs)
         with module_randomness(self.training.seed, 2**31 - 1):
             self.model = Stage(self.config)
-        self.optimiser = Optimiser(self.model, self.training.optimiser)
+        self.dropout = RowRandomness()
+        self.dropout.install(self.model)
+        self.run = self.runtime.wrap(self.model, "loss")
+        self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
         self.model.train()
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        batch = self._batch(self.train, np.random.default_rng([self.training.seed, step]))
-        with module_randomness(self.training.seed, step):
-            losses = self.model.loss(batch)
-        report = self.optimiser.step(losses.loss, step)
-        return {**_floats(losses), **report}
+        crops = self._crops(self.train, np.random.default_rng([self.training.seed, step]))
+        learnt = (self._rows(crops).targets >= 0).sum(axis=1)
+        report: dict[str, float] = {}
+        self.optimiser.zero()
+        for part in self.runtime.parts(len(crops)):
+            weight = float(learnt[part.rows].sum() / learnt.sum())
+            rows = self._rows(crops[part.rows])
+            self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
+            with self.runtime.part_of_step(self.model, part):
+                with self.runtime.autocast():
+                    losses = self.run.loss(rows)
+                self.optimiser.backward(losses.loss * weight, step)
+            for name, value in _floats(losses).items():
+                report[name] = report.get(name, 0.0) + value * weight
+        update = self.optimiser.update(step)
+        return self.runtime.totals(report) | update
 
     def validate(self) -> dict[str, float]:
         """Losses on fixed crops of the development utterances, with the averaged weights."""
         rng = np.random.default_rng([self.training.seed, 2**32 - 1])
-        with self.optimiser.averaged() as model, torch.inference_mode():
-            stage: Stage = model  # type: ignore[assignment]
-            rows = [_floats(stage.loss(self._batch(self.dev, rng))) for _ in range(self.training.validation_batches)]
+        with self.optimiser.averaged(), torch.no_grad():
+            rows = [
+                _floats(self.run.loss(self._rows(self._crops(self.dev, rng))))
+                for _ in range(self.training.validation_batches)
+            ]
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
     def state_dict(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
+        load_whole(self.model, state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
 
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         """Write the averaged weights as the stage's part."""
         record = {**record, "training": checkpoint.config_to_dict(self.training)}
-        self.model.save(folder, record, self.optimiser.average)
+        self.model.save(folder, record, self.optimiser.exported())
 
-    def _batch(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> TokenRows:
+    def _crops(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> list[_Crop]:
         lengths = np.array([len(item.semantic) for item in speech], dtype=np.float64)
         chosen = rng.choice(len(speech), size=self.training.batch, p=lengths / lengths.sum())
-        crops = [self._crop(speech[index], rng) for index in chosen]
+        return [self._crop(speech[index], rng) for index in chosen]
+
+    def _rows(self, crops: Sequence[_Crop]) -> TokenRows:
         conditions, targets, ends = zip(*crops, strict=True)
         return self.model.batch(conditions, targets, ends)
 

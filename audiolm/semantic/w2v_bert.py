@@ -7,6 +7,7 @@ utterance; the second predicts the target's code. Total = contrastive + diversit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from audiolm.semantic.conformer import Conformer, ConformerConfig
 from audiolm.semantic.features import LogMel, LogMelConfig, frame_mask
 from audiolm.semantic.quantizer import Quantized, QuantizerConfig, TargetQuantizer
 
-__all__ = ["FRAME_SAMPLES", "Losses", "W2vBert", "W2vBertConfig", "draw_mask", "nano", "paper"]
+__all__ = ["FRAME_SAMPLES", "Losses", "UsageShare", "W2vBert", "W2vBertConfig", "draw_mask", "nano", "paper"]
 
 FRAME_SAMPLES = 640
 """16 kHz samples per semantic frame: hop 160 times two strides of 2, so 25 frames per second."""
@@ -69,6 +70,14 @@ class Losses(NamedTuple):
     masked: Tensor
     accuracy: Tensor
     perplexity: Tensor
+
+
+class UsageShare(NamedTuple):
+    """One part of a batch that is trained in parts: ``weight``, its share of the batch's valid frames; ``rest``
+    ``[code]``, what the other parts add to the mean soft assignment of the codes."""
+
+    weight: float
+    rest: Tensor
 
 
 class Subsampler(nn.Module):
@@ -126,10 +135,24 @@ class W2vBert(nn.Module):
         per_frame = FRAME_SAMPLES // self.config.log_mel.hop
         return self.log_mel(waveform, valid.repeat_interleave(per_frame, dim=1)), valid
 
-    def forward(self, waveform: Tensor, lengths: Tensor, mask: Tensor, generator: torch.Generator) -> Losses:
-        """``mask``: bool ``[batch, frame]``, frames to hide (:func:`draw_mask`); ``generator`` draws distractors."""
+    def usage(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        """Mean soft assignment of the codes over the valid frames, ``[code]`` (see :class:`UsageShare`)."""
         log_mel, valid = self.spectrum(waveform, lengths)
-        quantized = self.quantizer(log_mel)
+        return self.quantizer(log_mel).usage[valid].mean(dim=0)
+
+    def forward(
+        self,
+        waveform: Tensor,
+        lengths: Tensor,
+        mask: Tensor,
+        generator: torch.Generator | Sequence[torch.Generator],
+        share: UsageShare | None = None,
+    ) -> Losses:
+        """``mask``: bool ``[batch, frame]``, frames to hide (:func:`draw_mask`); ``generator``, or one for each row,
+        draws distractors; ``share``: where the rows are a part of a batch, for the diversity of the whole batch."""
+        with torch.autocast(waveform.device.type, enabled=False):  # half precision is too coarse for spectra and codes
+            log_mel, valid = self.spectrum(waveform, lengths)
+            quantized = self.quantizer(log_mel)
         x = self.subsampler(log_mel, valid)
         x = torch.where(mask.unsqueeze(-1), self.mask_vector, x)
         context = self.contrastive(x, valid)
@@ -137,18 +160,25 @@ class W2vBert(nn.Module):
         logits = self.to_code(self.masked(context, valid)[mask])
         wanted = quantized.codes[mask]
         masked = F.cross_entropy(logits, wanted)
-        diversity, perplexity = self._diversity(quantized, valid)
+        diversity, perplexity = self._diversity(quantized, valid, share)
         accuracy = (logits.detach().argmax(-1) == wanted).float().mean()
         return Losses(contrastive + diversity + masked, contrastive, diversity, masked, accuracy, perplexity)
 
-    def _contrast(self, guess: Tensor, quantized: Quantized, mask: Tensor, generator: torch.Generator) -> Tensor:
+    def _contrast(
+        self,
+        guess: Tensor,
+        quantized: Quantized,
+        mask: Tensor,
+        generator: torch.Generator | Sequence[torch.Generator],
+    ) -> Tensor:
         """Which of 1 + ``distractors`` masked frames of this utterance is the hidden one (cosine, softmax)."""
         losses, count = [], 0
         for row in range(len(mask)):
             where = mask[row].nonzero().squeeze(1)
             if len(where) < 2:
                 continue
-            others = torch.randint(len(where), (len(where), self.config.distractors), generator=generator)
+            draws = generator if isinstance(generator, torch.Generator) else generator[row]
+            others = torch.randint(len(where), (len(where), self.config.distractors), generator=draws)
             chosen = torch.cat([torch.arange(len(where)).unsqueeze(1), others], dim=1).to(mask.device)
             cosine = F.normalize(guess[row, where], dim=-1) @ F.normalize(quantized.targets[row, where], dim=-1).T
             logits = cosine.gather(1, chosen) / self.config.temperature  # [masked frame, 1 + distractor]
@@ -160,10 +190,12 @@ class W2vBert(nn.Module):
             count += len(where)
         return torch.stack(losses).sum() / count if count else guess.sum() * 0.0
 
-    def _diversity(self, quantized: Quantized, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def _diversity(self, quantized: Quantized, valid: Tensor, share: UsageShare | None) -> tuple[Tensor, Tensor]:
         """``(codes - perplexity) / codes`` of the mean soft assignment (wav2vec 2.0, eq. 4), and codes truly in use."""
         codes = self.config.quantizer.codes
         mean = quantized.usage[valid].mean(dim=0)
+        if share is not None:
+            mean = share.rest + share.weight * mean
         soft = torch.exp(-(mean * torch.log(mean + 1e-9)).sum())
         share = torch.bincount(quantized.codes[valid], minlength=codes).float() / valid.sum()
         hard = torch.exp(-(share * torch.log(share + 1e-9)).sum())
