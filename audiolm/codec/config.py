@@ -7,7 +7,7 @@ from math import prod
 
 __all__ = ["CodecConfig", "nano_codec", "paper_codec"]
 
-FRONT_ENDS = ("seanet", "spectral")
+FRONT_ENDS = ("seanet", "spectral", "magnitude")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +16,11 @@ class CodecConfig:
 
     ``front_end``: ``seanet`` is the published encoder and decoder (SoundStream paper, section III-A); ``spectral``
     swaps their sample-rate layers for a short-time Fourier transform and its inverse, and keeps the causal
-    residual units at frame rate, about ten times cheaper on a CPU. ``strides`` apply to ``seanet``; their product is
-    the hop in samples of either. ``channels`` is C of the paper for ``seanet``; ``encoder_channels`` and
-    ``decoder_channels`` are the widths at twice the frame rate and at the frame rate for ``spectral``.
+    residual units at frame rate, about ten times cheaper on a CPU; ``magnitude`` codes the magnitudes of that transform
+    alone and rebuilds phase when decoding (``phase_look_ahead`` frames, ``phase_iterations`` projections each), which
+    at a few kbit/s leaves all bits to the spectrum. ``strides`` apply to ``seanet``; their product is
+    the hop in samples of all. ``channels`` is C of the paper for ``seanet``; ``encoder_channels`` and
+    ``decoder_channels`` are the widths at twice the frame rate and at the frame rate for the other two.
     """
 
     front_end: str = "seanet"
@@ -38,14 +40,18 @@ class CodecConfig:
     decoder_channels: tuple[int, int] = (256, 384)
     encoder_units: tuple[int, int] = (2, 3)
     decoder_units: tuple[int, int] = (4, 3)
+    phase_look_ahead: int = 3
+    phase_iterations: int = 4
 
     def __post_init__(self) -> None:
         if self.front_end not in FRONT_ENDS:
             raise ValueError(f"front_end is {self.front_end!r}; use one of {', '.join(FRONT_ENDS)}")
         if self.n_levels < 1 or self.codebook_size < 2:
             raise ValueError(f"{self.n_levels} levels of {self.codebook_size} codes; use at least 1 level of 2 codes")
-        if self.front_end == "spectral" and (self.hop % 2 or self.window % self.hop):
+        if self.front_end != "seanet" and (self.hop % 2 or self.window % self.hop):
             raise ValueError(f"window {self.window} must be a multiple of the even hop {self.hop}")
+        if self.front_end == "magnitude" and self.window != 2 * self.hop:
+            raise ValueError(f"window is {self.window}; the magnitude front end needs twice the hop, {2 * self.hop}")
 
     @property
     def hop(self) -> int:
@@ -68,5 +74,5 @@ def paper_codec() -> CodecConfig:
 
 
 def nano_codec() -> CodecConfig:
-    """The shipped codec: the paper's token grid with the spectral front end, trainable on two CPU cores."""
-    return CodecConfig(front_end="spectral", latent_dim=64)
+    """The shipped codec: the paper's token grid with the magnitude front end, trainable on two CPU cores."""
+    return CodecConfig(front_end="magnitude", latent_dim=64)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from audiolm.checkpoint import config_from_dict, config_to_dict, load_part, load_weights, save_part
 from audiolm.codec.config import CodecConfig
+from audiolm.codec.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from audiolm.codec.quantizer import Quantized, ResidualQuantizer
 from audiolm.codec.seanet import SeanetDecoder, SeanetEncoder
 from audiolm.codec.spectral import SpectralDecoder, SpectralEncoder
@@ -19,6 +20,11 @@ from audiolm.codec.spectral import SpectralDecoder, SpectralEncoder
 __all__ = ["SoundStream"]
 
 PART = "codec"
+FRONT_ENDS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
+    "seanet": (SeanetEncoder, SeanetDecoder),
+    "spectral": (SpectralEncoder, SpectralDecoder),
+    "magnitude": (MagnitudeEncoder, MagnitudeDecoder),
+}
 
 
 class SoundStream(nn.Module):
@@ -32,10 +38,10 @@ class SoundStream(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        seanet = config.front_end == "seanet"
-        self.encoder = SeanetEncoder(config) if seanet else SpectralEncoder(config)
+        encoder, decoder = FRONT_ENDS[config.front_end]
+        self.encoder = encoder(config)
         self.quantizer = ResidualQuantizer(config)
-        self.decoder = SeanetDecoder(config) if seanet else SpectralDecoder(config)
+        self.decoder = decoder(config)
         self.record: Mapping[str, object] = {}
 
     @property
