@@ -64,6 +64,10 @@ class FabricRuntime(Runtime):
         wrapped = self.fabric.setup_module(module, move_to_device=True)
         for method in methods:
             wrapped.mark_forward_method(method)
+            if self.strategy == "fsdp":
+                from torch.distributed.fsdp import register_fsdp_forward_method
+
+                register_fsdp_forward_method(module, method)
         self._wrapped[id(module)] = wrapped
         return wrapped
 

@@ -33,7 +33,7 @@ class RowRandomness:
 
 
 class RowDropout(nn.Module):
-    """Zeroes each value of ``[row, ...]`` with chance ``p`` and scales the rest by ``1 / (1 - p)``, in training only."""
+    """In training, zeroes each value of ``[row, ...]`` with chance ``p`` and scales the rest by ``1 / (1 - p)``."""
 
     def __init__(self, p: float, randomness: RowRandomness) -> None:
         super().__init__()

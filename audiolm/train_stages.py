@@ -80,13 +80,13 @@ class StageTask:
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        crops = self._crops(self.train, np.random.default_rng([self.training.seed, step]))
-        learnt = (self._rows(crops).targets >= 0).sum(axis=1)
+        batch = self._rows(self._crops(self.train, np.random.default_rng([self.training.seed, step])))
+        learnt = (batch.targets >= 0).sum(axis=1)
         report: dict[str, float] = {}
         self.optimiser.zero()
-        for part in self.runtime.parts(len(crops)):
+        for part in self.runtime.parts(len(learnt)):
             weight = float(learnt[part.rows].sum() / learnt.sum())
-            rows = self._rows(crops[part.rows])
+            rows = TokenRows(*(values[part.rows] for values in batch))
             self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
             with self.runtime.part_of_step(self.model, part):
                 with self.runtime.autocast():
