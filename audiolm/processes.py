@@ -49,6 +49,7 @@ class FabricRuntime(Runtime):
         local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
         self.world = int(os.environ["WORLD_SIZE"])
         self.strategy = strategy
+        self.is_sharded = strategy == "fsdp"
         self.fabric = Fabric(
             accelerator="cuda" if kind == "cuda" else "cpu",
             devices=local,

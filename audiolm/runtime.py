@@ -40,6 +40,8 @@ class Runtime:
 
     rank = 0
     world = 1
+    is_sharded = False
+    """Whether each process holds only a shard of the weights, so that all have to work to validate."""
 
     def __init__(self, *, device: str = "cpu", precision: str = "32", accumulate: int = 1) -> None:
         if precision not in PRECISIONS:

@@ -1,29 +1,35 @@
-"""One loop for every part: step, log, validate, save, resume.
+"""One loop for every part: step, log, validate, save, resume; on one device or in several processes.
 
 A task draws the batch of step ``n`` from ``(seed, n)`` alone, so resuming at ``n`` continues the exact loss curve
-with no sampler state to keep. Weights and optimiser state are stored as safetensors, the log as CSV.
+with no sampler state to keep. Weights and optimiser state are stored as safetensors, the log as CSV. A run killed at
+any moment goes on from its last saved state: the log is cut there and continues with the same values.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from audiolm.energy import EnergyMeter, machine_facts
+from audiolm.runtime import Runtime
+from audiolm.sharded import whole
+from audiolm.training_log import LossLog, Progress
 
 __all__ = ["LoopConfig", "TrainingTask", "train"]
 
 logger = logging.getLogger(__name__)
+
+COUNTED = ("wall_s", "cpu_core_s", "cpu_energy_wh", "gpu_energy_wh", "energy_wh")
 
 
 class TrainingTask(Protocol):
@@ -36,7 +42,7 @@ class TrainingTask(Protocol):
         ...
 
     def validate(self) -> dict[str, float]:
-        """Measures on held-out recordings; deterministic."""
+        """Measures on held-out recordings; deterministic. The first one, lower is better, tells the best step."""
         ...
 
     def state_dict(self) -> Mapping[str, Any]: ...
@@ -59,111 +65,173 @@ class LoopConfig:
     save_every: int = 500
 
 
-def train(task: TrainingTask, folder: str | Path, config: LoopConfig, *, resume: bool = False) -> dict[str, Any]:
+@dataclass(slots=True)
+class _State:
+    """What the loop itself keeps between steps and stores beside the task's state."""
+
+    step: int = 0
+    spent: dict[str, float] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    validation: dict[str, float] = field(default_factory=dict)
+    validated_at: int = -1
+
+    def note(self, validation: dict[str, float]) -> None:
+        """Keep a validation and whether it is the best so far."""
+        self.validation, self.validated_at = validation, self.step
+        if validation:
+            name, value = next(iter(validation.items()))
+            if self.best is None or value < self.best["value"]:
+                self.best = {"step": self.step, "measure": name, "value": value}
+
+
+def train(
+    task: TrainingTask,
+    folder: str | Path,
+    config: LoopConfig,
+    *,
+    resume: bool = False,
+    runtime: Runtime | None = None,
+) -> dict[str, Any]:
     """Train ``task`` in ``folder``: ``log.csv``, ``state/`` for resuming, ``export/`` for use. Returns the record.
 
-    SIGTERM ends the run after the step in flight, saved.
+    SIGTERM ends the run after the step in flight, saved. ``runtime``: the one the task was made with.
 
     Raises:
         ValueError: the folder already holds a run and ``resume`` is off.
     """
-    folder = Path(folder)
+    folder, runtime = Path(folder), runtime or Runtime()
     state_path = folder / "state" / "state.json"
     if state_path.exists() and not resume:
         raise ValueError(f"{folder}: already holds a training run; add --resume to continue it or name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    step, spent_s = _restore(task, folder) if state_path.exists() else (0, 0.0)
-    stop = _StopFlag()
-    log = _Log(folder / "log.csv", keep_before=step)
-    started = time.monotonic()
-    validated_at = -1
-    validation: dict[str, float] = {}
-    while step < config.steps and not stop.requested:
-        losses = task.training_step(step)
-        step += 1
-        elapsed_s = spent_s + time.monotonic() - started
-        out_of_time = config.minutes is not None and time.monotonic() - started > config.minutes * 60
-        last = step == config.steps or out_of_time or stop.requested
-        if step % config.log_every == 0 or last:
-            log.write(step, elapsed_s, losses)
-        if step % config.validate_every == 0 or last:
-            validation, validated_at = task.validate(), step
-            log.write(step, elapsed_s, {f"valid_{key}": value for key, value in validation.items()})
-        if step % config.save_every == 0 or last:
-            _save(task, folder, step, elapsed_s)
-        if last:
-            break
-    stop.restore()
-    record = {
-        "steps": step,
-        "wall_s": round(spent_s + time.monotonic() - started, 1),
-        "hardware": f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads",
-        "validation": validation if validated_at == step else task.validate(),
-    }
+    state = _restore(task, folder) if state_path.exists() else _State()
+    meter = EnergyMeter(runtime.device)
+    _loop(task, folder, config, runtime, state, meter)
+    validation = state.validation if state.validated_at == state.step else _validated(task, runtime)
+    record = _record(state, validation, runtime, meter)
     task.export(folder / "export", record)
+    if runtime.is_main:
+        (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    runtime.barrier()
     return record
 
 
+def _loop(
+    task: TrainingTask, folder: Path, config: LoopConfig, runtime: Runtime, state: _State, meter: EnergyMeter
+) -> None:
+    log = LossLog(folder, keep_before=state.step) if runtime.is_main else None
+    progress = Progress(task.name, config.steps, state.step) if runtime.is_main else None
+    spent_s = state.spent.get("wall_s", 0.0)
+    first, started = state.step, time.monotonic()
+    with _StopFlag() as stop:
+        while state.step < config.steps:
+            losses = task.training_step(state.step)
+            state.step += 1
+            passed_s = time.monotonic() - started
+            late = config.minutes is not None and passed_s > config.minutes * 60
+            done, stopped = state.step == config.steps, runtime.any(late or stop.requested)
+            due = state.step % config.validate_every == 0 or done
+            if log and (state.step % config.log_every == 0 or done):
+                log.write(state.step, spent_s + passed_s, losses)
+            if due:
+                state.note(_validated(task, runtime))
+                if log:
+                    log.write(state.step, spent_s + passed_s, {f"valid_{k}": v for k, v in state.validation.items()})
+            if state.step % config.save_every == 0 or done or stopped:
+                _save(task, folder, state, runtime, meter)
+            if progress:
+                progress.advance((state.step - first) / passed_s)
+            if stopped:
+                break
+    for reporter in (progress, log):
+        if reporter:
+            reporter.close()
+
+
+def _validated(task: TrainingTask, runtime: Runtime) -> dict[str, float]:
+    """Held-out measures; by the first process alone, except where each holds only a shard of the weights."""
+    return task.validate() if runtime.is_main or runtime.is_sharded else {}
+
+
+def _record(state: _State, validation: dict[str, float], runtime: Runtime, meter: EnergyMeter) -> dict[str, Any]:
+    """What the exported part says about its making; energy as the audit's environmental chapter reads it."""
+    spent, sources = _spent(state, runtime, meter)
+    return {
+        "steps": state.step,
+        "wall_s": round(spent["wall_s"], 1),
+        "energy": {name: round(value, 4) for name, value in spent.items() if name != "wall_s"} | {"sources": sources},
+        "validation": validation,
+        "best": state.best,
+        "runtime": runtime.describe(),
+        **machine_facts(runtime.device),
+    }
+
+
+def _spent(state: _State, runtime: Runtime, meter: EnergyMeter) -> tuple[dict[str, float], list[str]]:
+    """Time and energy of all sessions so far, this one's over all processes (its wall time once)."""
+    now = meter.reading()
+    counted = {name: float(now[name]) for name in COUNTED}
+    if now["cpu_energy_source"].startswith("measured") and os.environ.get("LOCAL_RANK", "0") != "0":
+        counted["energy_wh"] -= counted["cpu_energy_wh"]  # the first process of a machine counts the whole processor
+        counted["cpu_energy_wh"] = 0.0
+    counted = runtime.totals(counted) | {"wall_s": counted["wall_s"]}
+    sources = list(dict.fromkeys([*state.sources, now["cpu_energy_source"], now["gpu_energy_source"]]))
+    return {name: state.spent.get(name, 0.0) + counted[name] for name in COUNTED}, sources
+
+
 class _StopFlag:
-    """Set by SIGTERM, so that a run ends between two steps."""
+    """Set by SIGTERM while its block runs, so that a run ends between two steps."""
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous = signal.signal(signal.SIGTERM, self._request)
 
-    def restore(self) -> None:
+    def __enter__(self) -> _StopFlag:
+        self._previous = signal.signal(signal.SIGTERM, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._previous)
 
     def _request(self, _number: int, _frame: object) -> None:
         self.requested = True
 
 
-class _Log:
-    """``log.csv`` in long form (step, elapsed_s, name, value); rows after the resumed step are cut."""
-
-    def __init__(self, path: Path, *, keep_before: int) -> None:
-        self.path = path
-        rows: list[list[str]] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as stream:
-                rows = [row for row in csv.reader(stream) if row and row[0].isdigit() and int(row[0]) <= keep_before]
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([["step", "elapsed_s", "name", "value"], *rows])
-
-    def write(self, step: int, elapsed_s: float, values: Mapping[str, float]) -> None:
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([step, f"{elapsed_s:.1f}", key, repr(value)] for key, value in values.items())
-        logger.info("step %d %.0f s %s", step, elapsed_s, " ".join(f"{k} {v:.4f}" for k, v in values.items()))
-
-
-def _save(task: TrainingTask, folder: Path, step: int, elapsed_s: float) -> None:
+def _save(task: TrainingTask, folder: Path, state: _State, runtime: Runtime, meter: EnergyMeter) -> None:
+    """The new state is complete before the old one goes: a kill leaves one of them whole."""
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(task.state_dict(), "", tensors)
+    spent, sources = _spent(state, runtime, meter)
+    if not runtime.is_main:
+        return
     target = folder / "state"
     target.mkdir(exist_ok=True)
-    name = f"tensors-{step}.safetensors"
+    name = f"tensors-{state.step}.safetensors"
     save_file(tensors, target / f".{name}")
     os.replace(target / f".{name}", target / name)
-    document = {"step": step, "elapsed_s": elapsed_s, "tensors": name, "tree": skeleton}
+    loop = {"step": state.step, "spent": spent, "sources": sources, "best": state.best}
+    document = {"loop": loop, "tensors": name, "tree": skeleton}
     temporary = target / ".state.json"
     temporary.write_text(json.dumps(document), encoding="utf-8")
     os.replace(temporary, target / "state.json")
-    for old in target.glob("tensors-*.safetensors"):
+    for old in [*target.glob("tensors-*.safetensors"), *target.glob(".tensors-*.safetensors")]:
         if old.name != name:
             old.unlink()
 
 
-def _restore(task: TrainingTask, folder: Path) -> tuple[int, float]:
+def _restore(task: TrainingTask, folder: Path) -> _State:
     document = json.loads((folder / "state" / "state.json").read_text(encoding="utf-8"))
     tensors = load_file(folder / "state" / document["tensors"])
     task.load_state_dict(_unflatten(document["tree"], tensors))
-    return int(document["step"]), float(document["elapsed_s"])
+    if "loop" not in document:  # as version 0.1 saved it
+        return _State(step=int(document["step"]), spent={"wall_s": float(document["elapsed_s"])})
+    return _State(**document["loop"])
 
 
 def _flatten(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Replace every tensor of a nested state by a reference; dictionaries become key-value lists (keys may be int)."""
     if isinstance(node, Tensor):
-        tensors[path] = node.detach().clone().contiguous()
+        tensors[path] = whole(node.detach()).cpu().clone().contiguous()
         return {"tensor": path}
     if isinstance(node, Mapping):
         return {"map": [[key, _flatten(value, f"{path}/{key}", tensors)] for key, value in node.items()]}
