@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audiolm import checkpoint
 from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, module_randomness
+from audiolm.packed_speech import PackedSamples
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
 from audiolm.semantic.kmeans import fit_centroids
@@ -28,6 +29,8 @@ from audiolm.semantic.w2v_bert import (
     nano,
 )
 from audiolm.sharded import load_whole
+
+Samples = np.ndarray | PackedSamples
 
 __all__ = ["W2vBertTask", "W2vBertTraining", "fit_kmeans"]
 
@@ -72,8 +75,8 @@ class W2vBertTask:
 
     def __init__(
         self,
-        train: Sequence[np.ndarray],
-        dev: Sequence[np.ndarray],
+        train: Sequence[Samples],
+        dev: Sequence[Samples],
         model: W2vBertConfig | None = None,
         training: W2vBertTraining | None = None,
         runtime: Runtime | None = None,
@@ -162,14 +165,12 @@ class W2vBertTask:
             record={**record, "training": checkpoint.config_to_dict(self.training)},
         )
 
-    def _batch(self, speech: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator) -> _Batch:
+    def _batch(self, speech: Sequence[Samples], shares: np.ndarray, rng: np.random.Generator) -> _Batch:
         waves, lengths = self._crops(speech, shares, rng)
         mask = draw_mask(lengths, waves.shape[1] // FRAME_SAMPLES, self.config, generator_for(rng))
         return _Batch(waves, lengths, mask, [int(seed) for seed in rng.integers(2**62, size=len(waves))])
 
-    def _crops(
-        self, speech: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _crops(self, speech: Sequence[Samples], shares: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         count = self.training.batch
         crop = int(round(self.training.crop_s * self.config.log_mel.sample_rate_hz)) // FRAME_SAMPLES * FRAME_SAMPLES
         waves = np.zeros((count, crop), dtype=np.float32)
@@ -197,7 +198,7 @@ class W2vBertTask:
 
 def fit_kmeans(
     w2v_bert_folder: str | Path,
-    speech: Sequence[np.ndarray],
+    speech: Sequence[Samples],
     out_folder: str | Path,
     *,
     n_clusters: int = 256,
@@ -230,8 +231,12 @@ def fit_kmeans(
     return tokenizer
 
 
-def _usable(speech: Sequence[np.ndarray], what: str) -> list[np.ndarray]:
-    kept = [np.asarray(wave, dtype=np.float32) for wave in speech if len(wave) >= FRAME_SAMPLES]
+def _usable(speech: Sequence[Samples], what: str) -> list[Samples]:
+    kept: list[Samples] = [
+        wave if isinstance(wave, PackedSamples) else np.asarray(wave, dtype=np.float32)
+        for wave in speech
+        if len(wave) >= FRAME_SAMPLES
+    ]
     if not kept:
         raise ValueError(f"no {what} utterance lasts {FRAME_SAMPLES} samples (40 ms); give 16 kHz speech")
     return kept

@@ -23,7 +23,8 @@ __all__ = ["StageTask", "StageTraining", "TokenisedUtterance"]
 
 
 class TokenisedUtterance(NamedTuple):
-    """Cached tokens of one recording: ``semantic`` ``[frame at 25 Hz]``, ``codes`` ``[level, frame at 50 Hz]``."""
+    """Cached tokens of one recording: ``semantic`` ``[frame at 25 Hz]``, ``codes`` ``[level, frame at 50 Hz]``; any
+    integers, in memory or mapped from a file."""
 
     semantic: np.ndarray
     codes: np.ndarray
@@ -129,25 +130,26 @@ class StageTask:
         return self.model.batch(conditions, targets, ends)
 
     def _crop(self, item: TokenisedUtterance, rng: np.random.Generator) -> _Crop:
-        """A random stretch of at most the stage's window; codes and semantic tokens of the same moments."""
+        """A random stretch of at most the stage's window; codes and semantic tokens of the same moments, int64."""
         layout = self.config.layout
         if layout.kind == "semantic":
-            tokens = deduplicate(item.semantic).tokens if self.config.deduplicate else item.semantic
+            semantic = item.semantic.astype(np.int64)
+            tokens = deduplicate(semantic).tokens if self.config.deduplicate else semantic
             start = int(rng.integers(max(1, len(tokens) - self.config.window + 1)))
             piece = tokens[start : start + self.config.window]
             return _Crop(np.zeros(0, dtype=np.int64), piece[None], start + len(piece) == len(tokens))
         width = max(1, self.config.window // FRAMES_PER_SEMANTIC)
         start = int(rng.integers(max(1, len(item.semantic) - width + 1)))
         frames = slice(start * FRAMES_PER_SEMANTIC, (start + width) * FRAMES_PER_SEMANTIC)
-        codes = item.codes[:, frames]
+        codes = item.codes[:, frames].astype(np.int64)
         coarse = codes[: layout.n_coarse]
         if layout.kind == "fine":
             return _Crop(coarse, codes[layout.n_coarse : layout.n_coarse + layout.n_fine], False)
-        tokens = item.semantic[start : start + width]
+        tokens = item.semantic[start : start + width].astype(np.int64)
         return _Crop(deduplicate(tokens).tokens if self.config.deduplicate else tokens, coarse, False)
 
     def _checked(self, item: TokenisedUtterance, where: str) -> TokenisedUtterance:
-        semantic, codes = np.asarray(item.semantic, dtype=np.int64), np.asarray(item.codes, dtype=np.int64)
+        semantic, codes = np.asarray(item.semantic), np.asarray(item.codes)
         layout = self.config.layout
         levels = layout.n_coarse + layout.n_fine
         if semantic.ndim != 1 or codes.ndim != 2 or len(semantic) == 0 or len(codes) < levels:
