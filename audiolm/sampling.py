@@ -55,6 +55,10 @@ class SamplingOptions:
     unmasking: Unmasking = field(default_factory=Unmasking)
 
 
+BELOW_ONE = 1 - 2.0**-23
+"""Largest draw: times any float32 total it is below that total, so what is found has a chance above 0."""
+
+
 def choose(logits: Tensor, uniform: Tensor, options: StageSampling) -> Tensor:
     """Index ``[batch]`` drawn from ``logits`` ``[batch, token]`` by inversion at ``uniform`` ``[batch]``."""
     if options.temperature == 0:
@@ -70,9 +74,8 @@ def choose(logits: Tensor, uniform: Tensor, options: StageSampling) -> Tensor:
         ordered = ordered.masked_fill(before >= options.top_p, 0.0)
         chances = torch.zeros_like(chances).scatter(-1, order, ordered)
     total = chances.cumsum(dim=-1)
-    place = torch.searchsorted(total, (uniform * total[:, -1].double()).to(total.dtype).unsqueeze(1), right=True)
-    last = chances.shape[-1] - 1 - (chances > 0).flip(-1).int().argmax(dim=-1)
-    return torch.minimum(place.squeeze(1), last)
+    target = uniform.clamp(max=BELOW_ONE) * total[:, -1]
+    return torch.searchsorted(total, target.to(total.dtype).unsqueeze(1), right=True).squeeze(1)
 
 
 def uniform_draws(generators: list[torch.Generator], counts: list[int]) -> Tensor:

@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiolm import checkpoint
+from audiolm.incremental import decoder_for
+from audiolm.precision import Precision, compress
 from audiolm.sampling import StageSampling, choose, uniform_draws
 from audiolm.tokens import Layout, TokenRows, stack
-from audiolm.transformer import Cache, Transformer, TransformerConfig
+from audiolm.transformer import Transformer, TransformerConfig
 
 __all__ = ["Stage", "StageConfig", "StageLosses", "nano_stage", "paper_stage"]
 
@@ -113,6 +115,7 @@ class Stage(nn.Module):
     def __init__(self, config: StageConfig) -> None:
         super().__init__()
         self.config = config
+        self.precision: Precision = "float32"
         layout, dim = config.layout, config.transformer.dim
         self.embedding = nn.Embedding(layout.vocabulary, dim)
         self.role = nn.Embedding(layout.n_roles, dim)
@@ -138,6 +141,8 @@ class Stage(nn.Module):
 
     def save(self, folder: str | Path, record: dict[str, object], state: dict[str, Tensor] | None = None) -> None:
         """Write configuration and weights (``state`` in place of this module's, for averaged weights)."""
+        if self.precision != "float32":
+            raise ValueError(f"stage weights are held as {self.precision}; save the stage before compress()")
         checkpoint.save_part(
             folder,
             part=self.config.part,
@@ -145,6 +150,18 @@ class Stage(nn.Module):
             state_dict=state or self.state_dict(),
             record=record,
         )
+
+    def compress(self, precision: Precision) -> Stage:
+        """Hold the transformer's matrices in fewer bits from now on, for faster generation; gives the stage itself.
+
+        Raises:
+            ValueError: an unknown precision, one that this device does not gain from, or a stage already compressed.
+        """
+        if self.precision != "float32":
+            raise ValueError(f"stage weights are held as {self.precision} already; load the stage again")
+        compress(self.transformer.eval().requires_grad_(False), precision)
+        self.precision = precision
+        return self
 
     def batch(self, conditions: Sequence[np.ndarray], targets: Sequence[np.ndarray], ends: Sequence[bool]) -> TokenRows:
         """Training rows: conditions and targets as :meth:`Layout.rows` takes them, padded on the right."""
@@ -157,7 +174,7 @@ class Stage(nn.Module):
 
         Right padding needs no mask: attention is causal, and padded positions have no target.
         """
-        hidden = self._hidden(batch, None)
+        hidden = self._hidden(batch)
         targets = self._tensor(batch.targets)
         roles = self._tensor(batch.roles)
         total = hidden.new_zeros(())
@@ -174,7 +191,7 @@ class Stage(nn.Module):
 
     def logits(self, batch: TokenRows, level: int) -> Tensor:
         """Logits of the legal ids of ``level`` at every position, ``[batch, token, legal id]`` (tests and scoring)."""
-        return self._hidden(batch, None) @ self.head[self.config.layout.head_rows(level)].T
+        return self._hidden(batch) @ self.head[self.config.layout.head_rows(level)].T
 
     @torch.inference_mode()
     def sample(
@@ -202,28 +219,41 @@ class Stage(nn.Module):
         self._check_span(rows, known, frames)
         batch = stack(rows, left=True, pad_id=layout.end)
         draws = uniform_draws(list(generators), [n * levels for n in frames])
-        steps = draws.shape[1]
-        width = batch.ids.shape[1]
+        drawn = self._draw(rows, batch, draws, options, may_end=may_end and layout.kind == "semantic")
+        return [layout.target_codes(row[: n * levels]) for row, n in zip(drawn, frames, strict=True)]
+
+    def _draw(
+        self, rows: list[TokenRows], batch: TokenRows, draws: Tensor, options: StageSampling, *, may_end: bool
+    ) -> np.ndarray:
+        """Ids ``[row, step]`` after the left-padded prefixes ``batch`` of ``rows``; ``draws``: ``[row, step]``."""
+        layout, device = self.config.layout, self.head.device
+        levels, steps, width = layout.target_levels, draws.shape[1], batch.ids.shape[1]
         valid = torch.from_numpy(np.stack([np.arange(width) >= width - row.ids.shape[1] for row in rows]))
-        device = self.head.device
-        cache = Cache(self.config.transformer, len(rows), width + steps - 1, valid.to(device), device)
+        decoder = decoder_for(self.transformer, self.transformer.cache(len(rows), width + steps - 1, valid.to(device)))
         context = self._context(batch)
-        hidden = self._hidden(batch, cache)[:, -1]
-        frame = self._tensor(batch.frames[:, -1])
-        position = self._tensor(batch.positions[:, -1])
-        drawn = torch.zeros((len(rows), steps), dtype=torch.int64, device=device)
-        draws = draws.to(device)
+        frame, position = self._tensor(batch.frames[:, -1]), self._tensor(batch.positions[:, -1])
+        heads = [self.head[layout.head_rows(level, may_end=may_end)] for level in range(levels)]
+        firsts = [layout.legal_range(level)[0] for level in range(levels)]
+        chances = draws.T.contiguous().to(device)
+        drawn = torch.full((steps, len(rows)), layout.end, dtype=torch.int64, device=device)
+        ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        moment: Tensor | None = None
+        hidden = decoder.read(self._inputs(batch, context), self._tensor(batch.positions))
         for step in range(steps):
             level = step % levels
-            logits = hidden @ self.head[layout.head_rows(level, may_end=may_end)].T
-            ids = choose(logits, draws[:, step], options) + layout.legal_range(level)[0]
-            drawn[:, step] = ids
-            if step + 1 < steps:
-                position = position + 1
-                now = frame + (step + 1) // levels
-                x = self._embed(ids[:, None], (step + 1) % levels + 1, context, now[:, None])
-                hidden = self.transformer(x, position[:, None], cache)[:, -1]
-        return [layout.target_codes(row[: n * levels]) for row, n in zip(drawn.cpu().numpy(), frames, strict=True)]
+            ids = choose(F.linear(hidden, heads[level]), chances[step], options) + firsts[level]
+            drawn[step] = ids
+            if may_end and bool((ended := ended | (ids == layout.end)).all()):
+                break
+            if step + 1 == steps:
+                break
+            following = (step + 1) % levels
+            if context is not None and (step == 0 or following == 0):
+                moment = _moment(context, (frame + (step + 1) // levels)[:, None])[:, 0]
+            position = position + 1
+            x = F.embedding(ids, self.embedding.weight) + self.role.weight[1 + following]
+            hidden = decoder.step(x if moment is None else x + moment, position)
+        return drawn.T.cpu().numpy()
 
     def _check_span(self, rows: list[TokenRows], known: Sequence[np.ndarray], frames: Sequence[int]) -> None:
         if not self.config.aligned:
@@ -235,18 +265,13 @@ class Stage(nn.Module):
                     f" {row.aligned.shape[1]}; give the condition of the whole stretch"
                 )
 
-    def _hidden(self, batch: TokenRows, cache: Cache | None) -> Tensor:
-        frames = self._tensor(batch.frames)
-        x = self._embed(self._tensor(batch.ids), self._tensor(batch.roles), self._context(batch), frames)
-        return self.transformer(x, self._tensor(batch.positions), cache)
+    def _hidden(self, batch: TokenRows) -> Tensor:
+        return self.transformer(self._inputs(batch, self._context(batch)), self._tensor(batch.positions))
 
-    def _embed(self, ids: Tensor, roles: Tensor | int, context: Tensor | None, frames: Tensor) -> Tensor:
-        """``ids`` ``[batch, token]``, what follows them (``roles``) and its moment's condition (``frames``)."""
-        x = self.embedding(ids) + self.role.weight[roles]
-        if context is not None:
-            place = frames.clamp(max=context.shape[1] - 1).unsqueeze(-1).expand(-1, -1, context.shape[2])
-            x = x + context.gather(1, place)
-        return x
+    def _inputs(self, batch: TokenRows, context: Tensor | None) -> Tensor:
+        """What the transformer reads: each id, what follows it (its role) and that moment's condition."""
+        x = self.embedding(self._tensor(batch.ids)) + self.role.weight[self._tensor(batch.roles)]
+        return x if context is None else x + _moment(context, self._tensor(batch.frames))
 
     def _context(self, batch: TokenRows) -> Tensor | None:
         """Aligned condition ``[batch, 1 + frame + 1, dim]``; first and last row stand for places outside the target."""
@@ -257,3 +282,9 @@ class Stage(nn.Module):
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.head.device)
+
+
+def _moment(context: Tensor, frames: Tensor) -> Tensor:
+    """Rows ``frames`` ``[batch, token]`` of ``context`` ``[batch, frame, dim]``."""
+    place = frames.clamp(max=context.shape[1] - 1).unsqueeze(-1).expand(-1, -1, context.shape[2])
+    return context.gather(1, place)

@@ -1,8 +1,8 @@
-"""Decoder-only transformer with a preallocated key/value cache. It knows vectors and positions, no tokens, no audio.
+"""Decoder-only transformer: the whole pass over a sequence. It knows vectors and positions, no tokens, no audio.
 
 Two settings of one class: the paper's (T5 relative bias, layer norm, plain feed-forward) and the fast one
 (rotary positions, RMS norm, gated feed-forward, optional norm on queries and keys), which can use fused causal
-attention.
+attention. :mod:`audiolm.incremental` takes the same weights one token at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Cache", "Transformer", "TransformerConfig"]
+from audiolm.biased_attention import biased_attention
+from audiolm.kv_cache import Cache
+
+__all__ = ["Transformer", "TransformerConfig", "rotation"]
 
 T5_BUCKETS = 32
 T5_MAX_DISTANCE = 128
@@ -50,35 +53,6 @@ class TransformerConfig:
         return self.dim // self.heads
 
 
-class Cache:
-    """Keys and values of all layers, allocated once: ``[layer, batch, head, capacity, head_dim]``.
-
-    ``length``: tokens seen; ``valid``: bool ``[batch, capacity]``, False at left padding; None where no row is padded.
-    """
-
-    def __init__(
-        self, config: TransformerConfig, batch: int, capacity: int, valid: Tensor | None, device: torch.device
-    ):
-        shape = (config.layers, batch, config.heads, capacity, config.head_dim)
-        self.keys = torch.empty(shape, device=device)
-        self.values = torch.empty(shape, device=device)
-        self.length = 0
-        self.capacity = capacity
-        self.valid: Tensor | None = None
-        if valid is not None and not bool(valid.all()):
-            self.valid = torch.ones((batch, capacity), dtype=torch.bool, device=device)
-            self.valid[:, : valid.shape[1]] = valid
-
-    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append ``[batch, head, token, head_dim]`` to ``layer``; gives views of all keys and values so far."""
-        end = self.length + keys.shape[2]
-        if end > self.capacity:
-            raise ValueError(f"cache holds {self.capacity} tokens; {end} were given, make it larger")
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-
 class Attention(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -91,7 +65,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotation: tuple[Tensor, Tensor] | None,
+        turn: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         cache: Cache | None,
         layer: int,
@@ -100,12 +74,14 @@ class Attention(nn.Module):
         batch, tokens, dim = x.shape
         heads = self.qkv(x).view(batch, tokens, 3, self.config.heads, self.config.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = self.query_norm(heads[0]), self.key_norm(heads[1]), heads[2]
-        if rotation is not None:
-            q, k = _rotate(q, rotation), _rotate(k, rotation)
+        if turn is not None:
+            q, k = _rotate(q, turn), _rotate(k, turn)
         if cache is not None:
             k, v = cache.store(layer, k, v)
-        causal = mask is None and tokens > 1
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        if mask is not None:
+            mixed = biased_attention(q, k, v, mask)
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=tokens > 1)
         return self.out(mixed.transpose(1, 2).reshape(batch, tokens, dim))
 
 
@@ -140,12 +116,12 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotation: tuple[Tensor, Tensor] | None,
+        turn: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         cache: Cache | None,
         layer: int,
     ) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, mask, cache, layer))
+        x = x + self.dropout(self.attention(self.attention_norm(x), turn, mask, cache, layer))
         return x + self.dropout(self.ff(self.ff_norm(x)))
 
 
@@ -167,32 +143,44 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, positions: Tensor, cache: Cache | None = None) -> Tensor:
         """``positions``: ``[batch, token]``, what rotary attention turns by (the T5 bias counts tokens instead).
 
-        With ``cache``, ``x`` continues the tokens it holds: all at once at first (the prefix), then one at a time.
+        With ``cache``, ``x`` continues the tokens it holds.
         """
         seen = cache.length if cache is not None else 0
-        rotation = _rotation(positions, self.config.head_dim) if self.config.positions == "rope" else None
-        mask = self._mask(seen, x.shape[1], cache.valid if cache is not None else None, x)
+        turn = rotation(positions, self.config.head_dim) if self.config.positions == "rope" else None
+        mask = self.mask(seen, x.shape[1], cache.valid if cache is not None else None, x.device)
         x = self.dropout(x)
         for layer, block in enumerate(self.blocks):
-            x = block(x, rotation, mask, cache, layer)
+            x = block(x, turn, mask, cache, layer)
         if cache is not None:
             cache.length += x.shape[1]
         return self.norm(x)
 
-    def _mask(self, seen: int, tokens: int, valid: Tensor | None, like: Tensor) -> Tensor | None:
+    def cache(self, batch: int, capacity: int, valid: Tensor | None = None) -> Cache:
+        """Room for ``capacity`` tokens of ``batch`` rows; ``valid`` as in :class:`~audiolm.kv_cache.Cache`."""
+        config = self.config
+        device = next(self.parameters()).device
+        return Cache(config.layers, config.heads, config.head_dim, batch, capacity, valid=valid, device=device)
+
+    def distance_bias(self, tokens: int) -> Tensor | None:
+        """T5 bias of the keys 0, 1, ... ``tokens - 1`` tokens back, ``[head, distance]``; None with rotary positions."""
+        if self.bias is None:
+            return None
+        return self.bias(_t5_bucket(torch.arange(tokens, device=self.bias.weight.device))).T
+
+    def mask(self, seen: int, tokens: int, valid: Tensor | None, device: torch.device) -> Tensor | None:
         """Scores to add, ``[batch or 1, head or 1, query, key]``; None where fused causal attention says it all."""
         if self.bias is None and valid is None and (seen == 0 or tokens == 1):
             return None
-        query = torch.arange(seen, seen + tokens, device=like.device).unsqueeze(1)
-        key = torch.arange(seen + tokens, device=like.device)
-        allowed = (key <= query)[None, None]
+        query = torch.arange(seen, seen + tokens, device=device).unsqueeze(1)
+        key = torch.arange(seen + tokens, device=device)
+        hidden = (key > query)[None, None]
         if valid is not None:
             own = (key == query)[None, None]
-            allowed = allowed & (valid[:, None, None, : seen + tokens] | own)
-        mask = torch.zeros_like(allowed, dtype=like.dtype).masked_fill(~allowed, float("-inf"))
-        if self.bias is not None:
-            mask = mask + self.bias(_t5_bucket(query - key)).permute(2, 0, 1)
-        return mask
+            hidden = hidden | ~(valid[:, None, None, : seen + tokens] | own)
+        if self.bias is None:
+            return torch.zeros(hidden.shape, device=device).masked_fill_(hidden, float("-inf"))
+        bias = self.bias(_t5_bucket(query - key)).permute(2, 0, 1).contiguous().unsqueeze(0)
+        return bias.masked_fill(hidden, float("-inf"))
 
 
 def _t5_bucket(distance: Tensor) -> Tensor:
@@ -203,15 +191,15 @@ def _t5_bucket(distance: Tensor) -> Tensor:
     return torch.where(distance < exact, distance, far.clamp(max=T5_BUCKETS - 1))
 
 
-def _rotation(positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
+def rotation(positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Cosine and sine ``[batch, 1, token, width / 2]`` (Su et al. 2021, base 10 000)."""
     speed = 10_000.0 ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
     angle = positions[:, None, :, None].float() * speed
     return angle.cos(), angle.sin()
 
 
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    cos, sin = rotation
+def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = turn
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
 

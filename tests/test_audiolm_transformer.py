@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audiolm.transformer import Cache, Transformer, TransformerConfig
+from audiolm.transformer import Transformer, TransformerConfig
 
 SHAPE = {"layers": 2, "heads": 2, "dim": 16, "ff_dim": 24, "dropout": 0.0}
 FAST = TransformerConfig(**SHAPE, positions="rope", norm="rms", feed_forward="gated", qk_norm=True)
@@ -33,7 +33,7 @@ def vectors(batch: int, tokens: int, seed: int = 1) -> tuple[torch.Tensor, torch
 def test_cached_equals_whole(config: TransformerConfig, prefix: int) -> None:
     model = made(config)
     x, positions = vectors(2, 160)
-    cache = Cache(config, 2, 160, None, x.device)
+    cache = model.cache(2, 160)
     parts = [model(x[:, :prefix], positions[:, :prefix], cache)]
     parts += [model(x[:, i : i + 1], positions[:, i : i + 1], cache) for i in range(prefix, 160)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(x, positions), atol=1e-5, rtol=1e-5)
@@ -50,7 +50,7 @@ def test_left_padding_changes_nothing(config: TransformerConfig) -> None:
     places = torch.stack([torch.cat([torch.zeros(5, dtype=torch.long), positions[0]]), torch.arange(17)])
     valid = torch.ones((2, 14), dtype=torch.bool)
     valid[0, :5] = False
-    cache = Cache(config, 2, 17, valid, x.device)
+    cache = model.cache(2, 17, valid)
     parts = [model(padded[:, :14], places[:, :14], cache)]
     parts += [model(padded[:, i : i + 1], places[:, i : i + 1], cache) for i in range(14, 17)]
     got = torch.cat(parts, dim=1)
@@ -97,7 +97,7 @@ def test_t5_attention_against_a_loop() -> None:
                 ]
             )
             expected[query, head] = torch.softmax(scores, 0) @ v[: query + 1, head]
-    mask = model._mask(0, 6, None, x)
+    mask = model.mask(0, 6, None, x.device)
     got = attention(x, None, mask, None, 0)  # type: ignore[operator]
     torch.testing.assert_close(got[0], attention.out(expected.reshape(6, 16)), atol=1e-5, rtol=1e-5)  # type: ignore[operator]
 
@@ -106,13 +106,13 @@ def test_a_full_cache_is_an_error() -> None:
     model = made(FAST)
     x, positions = vectors(1, 3)
     with pytest.raises(ValueError, match="cache holds 2 tokens; 3 were given"):
-        model(x, positions, Cache(FAST, 1, 2, None, x.device))
+        model(x, positions, model.cache(1, 2))
 
 
 def test_the_cache_never_moves() -> None:
     model = made(FAST)
     x, positions = vectors(1, 6)
-    cache = Cache(FAST, 1, 6, None, x.device)
+    cache = model.cache(1, 6)
     place = cache.keys.data_ptr()
     with torch.inference_mode():
         for i in range(6):

@@ -1,0 +1,93 @@
+"""One token at a time on a GPU: the same step at fixed shapes, recorded once as a CUDA graph and replayed.
+
+At batch 1 a GPU waits for Python between its small kernels; a replayed graph has no Python in it. A graph needs
+shapes that never change, so attention here goes over the whole cache, and a mask hides what is not there yet.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from audiolm.incremental import Decoder
+from audiolm.kv_cache import Cache
+from audiolm.transformer import Transformer
+
+__all__ = ["GraphDecoder", "StaticDecoder"]
+
+WARM_UP_STEPS = 3
+"""Steps on a side stream before recording, as CUDA graphs ask for."""
+
+
+class StaticDecoder(Decoder):
+    """The step with no shape and no address that depends on how much is cached; runs on any device."""
+
+    def __init__(self, transformer: Transformer, cache: Cache) -> None:
+        super().__init__(transformer, cache)
+        device = cache.pairs.device
+        cache.pairs.zero_()  # hidden keys still meet the softmax, at -inf: they have to be numbers
+        self.at = torch.zeros(1, dtype=torch.int64, device=device)
+        self.places = torch.arange(cache.capacity, device=device)
+        bias = transformer.distance_bias(cache.capacity)
+        self.by_distance = None if bias is None else bias.contiguous()
+
+    def _begin(self) -> Tensor | None:
+        mask = torch.zeros_like(self.places, dtype=self.cache.pairs.dtype)
+        mask = mask.masked_fill(self.places > self.at, float("-inf"))[None, None, None]
+        if self.by_distance is not None:
+            mask = mask + self.by_distance[:, (self.at - self.places).clamp(min=0)][None, :, None]
+        return mask if self.padding is None else mask + self.padding
+
+    def _end(self) -> None:
+        self.at += 1
+
+    def _attend(self, index: int, heads: Tensor, mask: Tensor | None) -> Tensor:
+        pair = self.cache.pairs[index]
+        pair.index_copy_(3, self.at, heads[:, 1:].transpose(0, 1).unsqueeze(3))
+        query = heads[:, 0].unsqueeze(2)
+        if mask is not None:
+            mask = mask.expand(len(heads), -1, -1, -1)
+        return F.scaled_dot_product_attention(query, pair[0], pair[1], attn_mask=mask)
+
+    def step(self, x: Tensor, positions: Tensor) -> Tensor:
+        self.cache.check_room(1)
+        self.at.fill_(self.cache.length)
+        out = super().step(x, positions)
+        self.cache.length += 1
+        return out
+
+
+class GraphDecoder(StaticDecoder):
+    """:class:`StaticDecoder` replayed from a CUDA graph after its first step."""
+
+    def __init__(self, transformer: Transformer, cache: Cache) -> None:
+        super().__init__(transformer, cache)
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def step(self, x: Tensor, positions: Tensor) -> Tensor:
+        self.cache.check_room(1)
+        self.at.fill_(self.cache.length)
+        if self.graph is None:
+            self._record(x, positions)
+        self.x.copy_(x)
+        self.positions.copy_(positions)
+        self.at.fill_(self.cache.length)
+        if self.graph is not None:
+            self.graph.replay()
+        self.cache.length += 1
+        return self.out.clone()
+
+    def _record(self, x: Tensor, positions: Tensor) -> None:
+        """Record one step; running it several times at one place writes the same keys there each time."""
+        self.x, self.positions = x.clone(), positions.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP_STEPS):
+                Decoder.step(self, self.x, self.positions)
+                self.at.fill_(self.cache.length)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.out = Decoder.step(self, self.x, self.positions)
