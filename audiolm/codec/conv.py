@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-__all__ = ["CausalConv1d", "CausalConvTranspose1d", "ResidualUnit"]
+__all__ = ["CausalContext", "CausalConv1d", "CausalConvTranspose1d", "ResidualUnit"]
+
+
+class CausalContext(nn.Module):
+    """Puts ``left`` zeros before ``[batch, ..., time]``: the silence before a recording."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, (self.left, 0))
 
 
 class CausalConv1d(nn.Module):
@@ -19,7 +30,7 @@ class CausalConv1d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.dilation = stride, dilation
         self.left = (kernel - 1) * dilation + 1 - stride
         self.conv = weight_norm(nn.Conv1d(inputs, outputs, kernel, stride=stride, dilation=dilation))
 

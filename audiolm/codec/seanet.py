@@ -33,6 +33,9 @@ class SeanetEncoder(nn.Module):
 class SeanetDecoder(nn.Module):
     """Latents ``[batch, latent, frame]`` to ``[batch, frame * hop]``: the encoder's mirror."""
 
+    look_ahead = 0
+    """Samples of later signal that a decoded sample waits for."""
+
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         width = config.channels * 2 ** len(config.strides)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiolm.codec.config import CodecConfig
-from audiolm.codec.conv import CausalConv1d, CausalConvTranspose1d, as_channels_first, residual_units
+from audiolm.codec.conv import CausalContext, CausalConv1d, CausalConvTranspose1d, as_channels_first, residual_units
 
 __all__ = ["SpectralDecoder", "SpectralEncoder"]
 
@@ -37,6 +37,7 @@ class SpectralEncoder(nn.Module):
         super().__init__()
         self.window_size, self.step = config.window, config.hop // 2
         self.register_buffer("window", torch.hann_window(config.window), persistent=False)
+        self.context = CausalContext(self.window_size - self.step)
         fine, coarse = config.encoder_channels
         self.first = CausalConv1d(config.window + 2, fine, 1)
         self.fine = residual_units(fine, config.encoder_units[0], kernel=3, dilations=config.dilations)
@@ -45,7 +46,7 @@ class SpectralEncoder(nn.Module):
         self.last = CausalConv1d(coarse, config.latent_dim, 3)
 
     def forward(self, samples: Tensor) -> Tensor:
-        padded = F.pad(as_channels_first(samples).squeeze(1), (self.window_size - self.step, 0))
+        padded = self.context(as_channels_first(samples).squeeze(1))
         spectrum = torch.stft(
             padded, self.window_size, self.step, window=self.window, center=False, return_complex=True
         )  # [batch, bin, 2 * frame]
@@ -58,12 +59,9 @@ class SpectralEncoder(nn.Module):
 class SpectralDecoder(nn.Module):
     """Latents ``[batch, latent, frame]`` to ``[batch, frame * hop]`` through an inverse transform with overlap-add."""
 
-    window: Tensor
-
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        self.window_size, self.step = config.window, config.hop // 2
-        self.register_buffer("window", torch.hann_window(config.window), persistent=False)
+        self.overlap_add = OverlapAdd(config.window, config.hop // 2)
         fine, coarse = config.decoder_channels
         self.first = CausalConv1d(config.latent_dim, coarse, 7)
         self.coarse = residual_units(coarse, config.decoder_units[1], kernel=3, dilations=config.dilations)
@@ -77,16 +75,33 @@ class SpectralDecoder(nn.Module):
         compressed = torch.stack(x.chunk(2, dim=1), dim=-1).float()
         magnitude = (compressed.square().sum(dim=-1, keepdim=True) + FLOOR).sqrt().clamp(max=MAX_COMPRESSED)
         spectrum = torch.view_as_complex((compressed * magnitude.pow(1.0 / COMPRESSION - 1.0)).contiguous())
-        return self._overlap_add(torch.fft.irfft(spectrum, n=self.window_size, dim=1))
+        return self.overlap_add(torch.fft.irfft(spectrum, n=self.overlap_add.size, dim=1))
 
-    def _overlap_add(self, frames: Tensor) -> Tensor:
-        """Windowed frames ``[batch, window, 2 * frame]`` to samples, normalised by the summed squared window."""
+    @property
+    def look_ahead(self) -> int:
+        """Samples of later signal that a decoded sample waits for."""
+        return self.overlap_add.overlap
+
+
+class OverlapAdd(nn.Module):
+    """Frames ``[batch, window, frame]`` to samples ``[batch, frame * step]``: Hann-windowed, added up ``step`` apart,
+    divided by the summed squared window. The first frame ends where the first step ends."""
+
+    window: Tensor
+
+    def __init__(self, size: int, step: int) -> None:
+        super().__init__()
+        self.size, self.step, self.overlap = size, step, size - step
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        total, norm = self.added(frames)
+        return total[:, self.overlap :] / norm[:, self.overlap :].clamp_min(1e-3)
+
+    def added(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of windowed frames and of squared windows, ``overlap`` samples longer than ``frame * step``."""
         count = frames.shape[-1]
-        length = self.window_size + (count - 1) * self.step
-        squared = self.window.square()
-        weights = squared[:, None].expand(-1, count).unsqueeze(0)
-        shape, kernel, stride = (1, length), (1, self.window_size), (1, self.step)
+        shape, kernel, stride = (1, self.overlap + count * self.step), (1, self.size), (1, self.step)
+        weights = self.window.square()[:, None].expand(-1, count).unsqueeze(0)
         total = F.fold(frames * self.window[:, None], shape, kernel, stride=stride)[:, 0, 0]
-        norm = F.fold(weights, shape, kernel, stride=stride)[:, 0, 0]
-        start = self.window_size - self.step
-        return total[:, start:] / norm[:, start:].clamp_min(1e-3)
+        return total, F.fold(weights, shape, kernel, stride=stride)[:, 0, 0]
