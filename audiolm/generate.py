@@ -2,127 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from audiolm.codec.soundstream import SoundStream
+from audiolm.decoding import CONTEXT_FRAMES, PieceDecoder, decode_codes
+from audiolm.pipeline import AcousticDraw, Decoder, Parts, SemanticDraw
 from audiolm.sampling import SamplingOptions
-from audiolm.semantic.tokenizer import SemanticTokenizer, encode_long
+from audiolm.semantic.tokenizer import encode_long
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES
-from audiolm.stages import Stage
-from audiolm.tokens import FRAMES_PER_SEMANTIC, Runs, deduplicate
-from audiolm.windows import row_generator, sample_blocks, sample_sliding
+from audiolm.tokens import FRAMES_PER_SEMANTIC
 
-__all__ = ["Parts", "acoustic_generation", "continuation", "resynthesise", "unconditional"]
+__all__ = ["acoustic_generation", "continuation", "resynthesise", "stream", "unconditional"]
 
-SEMANTIC, COARSE, FINE = 1, 2, 3
-"""Places of the pipeline; each has its own random stream of an item's seed."""
-CONTEXT_FRAMES = 100
-"""Acoustic frames (2 s) of the prompt that the decoder hears before a continuation."""
 HOP = FRAME_SAMPLES // FRAMES_PER_SEMANTIC
-
-
-class Parts(NamedTuple):
-    """Frozen tokenizers, the three language models and the codec."""
-
-    codec: SoundStream
-    tokenizer: SemanticTokenizer
-    semantic: Stage
-    coarse: Stage
-    fine: Stage
-
-    @property
-    def device(self) -> torch.device:
-        return self.coarse.head.device
-
-    @property
-    def levels(self) -> int:
-        """Codec levels that the stages model."""
-        layout = self.fine.config.layout
-        return layout.n_coarse + layout.n_fine
+PROMPT_FRAMES = 750
+"""40 ms frames (30 s, the paper's longest crop) of a prompt's end that are heard; no stage sees further back."""
 
 
 def resynthesise(parts: Parts, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Each clip through the codec at the levels the stages use; same lengths."""
-    return [_decode(parts, _codes(parts, clip), len(clip)) for clip in clips]
+    return [decode_codes(parts.codec, _codes(parts, clip), parts.device)[: len(clip)] for clip in clips]
 
 
 def acoustic_generation(
-    parts: Parts, clips: Sequence[np.ndarray], seeds: Sequence[int], options: SamplingOptions
+    parts: Parts, clips: Sequence[np.ndarray], seeds: Sequence[int], options: SamplingOptions, decoder: Decoder
 ) -> list[np.ndarray]:
-    """Each clip said again: its own semantic tokens, drawn coarse and fine codes; same lengths."""
+    """Each clip said again: its own semantic tokens, drawn codes; same lengths."""
     semantic = [_semantic(parts, clip) for clip in clips]
-    nothing = [np.zeros((parts.coarse.config.layout.n_coarse, 0), dtype=np.int64) for _ in clips]
-    codes = _acoustics(parts, semantic, nothing, seeds, options)
-    return [_decode(parts, row, len(clip)) for row, clip in zip(codes, clips, strict=True)]
+    nothing = [_no_codes(parts)] * len(clips)
+    frames = [len(row) * FRAMES_PER_SEMANTIC for row in semantic]
+    codes = AcousticDraw(parts, nothing, frames, seeds, options, decoder).advance(semantic, frames)
+    sounds = [decode_codes(parts.codec, row, parts.device) for row in codes]
+    return [sound[: len(clip)] for sound, clip in zip(sounds, clips, strict=True)]
 
 
 def continuation(
-    parts: Parts, prompts: Sequence[np.ndarray], samples: int, seeds: Sequence[int], options: SamplingOptions
-) -> list[np.ndarray]:
-    """``samples`` samples that follow each prompt, without it.
-
-    A prompt is aligned at its end: what exceeds whole 40 ms frames is cut from its start, and a shorter one is
-    filled up with silence in front.
-    """
-    prompts = [_aligned_at_end(prompt) for prompt in prompts]
-    heard = [_semantic(parts, prompt) for prompt in prompts]
-    codes = [_codes(parts, prompt) for prompt in prompts]
-    frames = -(-samples // FRAME_SAMPLES)
-    new = _draw_semantic(parts, heard, frames, seeds, options)
-    semantic = [np.concatenate(pair) for pair in zip(heard, new, strict=True)]
-    n_coarse = parts.coarse.config.layout.n_coarse
-    drawn = _acoustics(parts, semantic, [row[:n_coarse] for row in codes], seeds, options)
-    clips = []
-    for before, after in zip(codes, drawn, strict=True):
-        context = before[:, -CONTEXT_FRAMES:]
-        skip = context.shape[1] * HOP
-        clips.append(_decode(parts, np.concatenate([context, after], axis=1), skip + samples)[skip:])
-    return clips
-
-
-def unconditional(parts: Parts, samples: int, seeds: Sequence[int], options: SamplingOptions) -> list[np.ndarray]:
-    """``samples`` samples from nothing, one clip per seed."""
-    frames = -(-samples // FRAME_SAMPLES)
-    silence = [np.zeros(0, dtype=np.int64) for _ in seeds]
-    semantic = _draw_semantic(parts, silence, frames, seeds, options)
-    nothing = [np.zeros((parts.coarse.config.layout.n_coarse, 0), dtype=np.int64) for _ in seeds]
-    return [_decode(parts, row, samples) for row in _acoustics(parts, semantic, nothing, seeds, options)]
-
-
-def _draw_semantic(
-    parts: Parts, heard: Sequence[np.ndarray], frames: int, seeds: Sequence[int], options: SamplingOptions
-) -> list[np.ndarray]:
-    """``frames`` semantic tokens after each of ``heard`` ``[frame]``; EOS is not drawn, since the length is given."""
-    config = parts.semantic.config
-    known = [deduplicate(row).tokens if config.deduplicate and len(row) else row for row in heard]
-    count = max(1, round(frames / config.frames_per_token))
-    generators = [row_generator(seed, SEMANTIC) for seed in seeds]
-    empty = [np.zeros(0, dtype=np.int64) for _ in seeds]
-    drawn = sample_sliding(
-        parts.semantic, empty, [row[None] for row in known], [count] * len(known), options.semantic, generators
-    )
-    edges = np.arange(count + 1) * frames // count
-    return [Runs(row[0], np.diff(edges)).expand() for row in drawn]
-
-
-def _acoustics(
     parts: Parts,
-    semantic: Sequence[np.ndarray],
-    known: Sequence[np.ndarray],
+    prompts: Sequence[np.ndarray],
+    samples: int,
     seeds: Sequence[int],
     options: SamplingOptions,
+    decoder: Decoder,
+    until_end: bool,
 ) -> list[np.ndarray]:
-    """Codes ``[level, frame]`` over ``semantic`` ``[frame]`` after the ``known`` coarse codes, without those."""
-    counts = [len(z) * FRAMES_PER_SEMANTIC - y.shape[1] for z, y in zip(semantic, known, strict=True)]
-    generators = [row_generator(seed, COARSE) for seed in seeds]
-    coarse = sample_sliding(parts.coarse, semantic, known, counts, options.coarse, generators)
-    fine = sample_blocks(parts.fine, coarse, options.fine, seeds, FINE)
-    return [np.concatenate(pair) for pair in zip(coarse, fine, strict=True)]
+    """``samples`` samples that follow each prompt, without it; at most so many with ``until_end``.
+
+    A prompt is aligned at its end: what exceeds whole 40 ms frames, or 30 s, is cut from its start, and a shorter one
+    is filled up with silence in front.
+    """
+    heard = [_heard(parts, prompt) for prompt in prompts]
+    return _draw(parts, heard, samples, seeds, options, decoder, until_end)
+
+
+def unconditional(
+    parts: Parts, samples: int, seeds: Sequence[int], options: SamplingOptions, decoder: Decoder, until_end: bool
+) -> list[np.ndarray]:
+    """``samples`` samples from nothing, one clip per seed; at most so many with ``until_end``."""
+    nothing = [(np.zeros(0, dtype=np.int64), _no_codes(parts))] * len(seeds)
+    return _draw(parts, nothing, samples, seeds, options, decoder, until_end)
+
+
+def stream(
+    parts: Parts,
+    prompt: np.ndarray | None,
+    samples: int,
+    seed: int,
+    options: SamplingOptions,
+    decoder: Decoder,
+    until_end: bool,
+) -> Iterator[np.ndarray]:
+    """The continuation (or unconditional clip, without ``prompt``) in pieces, each as soon as it can be decoded."""
+    heard, known = _heard(parts, prompt) if prompt is not None else (np.zeros(0, dtype=np.int64), _no_codes(parts))
+    frames = -(-samples // FRAME_SAMPLES)
+    speech = SemanticDraw(parts, [heard], frames, [seed], options)
+    if until_end:
+        speech.draw_until_end()
+        frames = len(speech.frames[0])
+        samples = min(samples, frames * FRAME_SAMPLES)
+    total = frames * FRAMES_PER_SEMANTIC
+    acoustics = AcousticDraw(parts, [known], [total], [seed], options, decoder)
+    sound = PieceDecoder(parts.codec, parts.device, known[:, -CONTEXT_FRAMES:])
+    given = goal = 0
+    while goal < total:
+        goal = acoustics.next_goal(0)
+        speech.advance(acoustics.semantic_needed(0, goal) - len(heard))
+        semantic = np.concatenate([heard, speech.frames[0]])
+        piece = sound.push(acoustics.advance([semantic], [goal])[0], last=goal == total)[: samples - given]
+        given += len(piece)
+        if len(piece):
+            yield piece
+
+
+def _draw(
+    parts: Parts,
+    heard: Sequence[tuple[np.ndarray, np.ndarray]],
+    samples: int,
+    seeds: Sequence[int],
+    options: SamplingOptions,
+    decoder: Decoder,
+    until_end: bool,
+) -> list[np.ndarray]:
+    """New sound after each of ``heard``: its semantic tokens ``[frame]`` and its codes ``[level, frame]``."""
+    speech = SemanticDraw(parts, [tokens for tokens, _ in heard], -(-samples // FRAME_SAMPLES), seeds, options)
+    if until_end:
+        speech.draw_until_end()
+    else:
+        speech.advance(-(-samples // FRAME_SAMPLES))
+    new = speech.frames
+    frames = [len(row) * FRAMES_PER_SEMANTIC for row in new]
+    semantic = [np.concatenate([tokens, row]) for (tokens, _), row in zip(heard, new, strict=True)]
+    draw = AcousticDraw(parts, [codes for _, codes in heard], frames, seeds, options, decoder)
+    drawn = draw.advance(semantic, frames)
+    return [
+        decode_codes(parts.codec, after, parts.device, before[:, -CONTEXT_FRAMES:])[:samples]
+        for (_, before), after in zip(heard, drawn, strict=True)
+    ]
+
+
+def _heard(parts: Parts, prompt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    prompt = _aligned_at_end(prompt)
+    return _semantic(parts, prompt), _codes(parts, prompt)
 
 
 def _semantic(parts: Parts, clip: np.ndarray) -> np.ndarray:
@@ -135,13 +136,12 @@ def _codes(parts: Parts, clip: np.ndarray) -> np.ndarray:
     return codes[: parts.levels].cpu().numpy()
 
 
-def _decode(parts: Parts, codes: np.ndarray, samples: int) -> np.ndarray:
-    row = torch.from_numpy(np.ascontiguousarray(codes)).unsqueeze(0).to(parts.device)
-    sound: Tensor = parts.codec.decode(row)[0]
-    return np.ascontiguousarray(sound[:samples].clamp(-1.0, 1.0).cpu().numpy(), dtype=np.float32)
+def _no_codes(parts: Parts) -> np.ndarray:
+    return np.zeros((parts.levels, 0), dtype=np.int64)
 
 
 def _aligned_at_end(prompt: np.ndarray) -> np.ndarray:
     if len(prompt) < FRAME_SAMPLES:
         return np.pad(prompt, (FRAME_SAMPLES - len(prompt), 0))
-    return prompt[len(prompt) % FRAME_SAMPLES :]
+    whole = len(prompt) - len(prompt) % FRAME_SAMPLES
+    return np.ascontiguousarray(prompt[-min(whole, PROMPT_FRAMES * FRAME_SAMPLES) :])

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from audiolm import checkpoint, generate
-from audiolm.checkpoint import CheckpointError
-from audiolm.codec.soundstream import SoundStream
-from audiolm.generate import Parts
+from audiolm.interchange import STAGES, check_fit, find_folder, load_parts, parameter_count, part_modules, save_parts
+from audiolm.model_card import model_card
+from audiolm.pipeline import DECODERS, Decoder, Parts
+from audiolm.precision import Precision, check_precision
+from audiolm.runtime import resolve_device
 from audiolm.sampling import SamplingOptions
-from audiolm.semantic.tokenizer import load_tokenizer
-from audiolm.stages import Stage
 
 __all__ = ["AudioLM"]
 
 SAMPLE_RATE_HZ = 16_000
 MAX_CLIP_S = 600.0
 """Longest clip taken at once; a longer recording is cut by the caller."""
-PRESETS = ("nano",)
-FOLDERS = ("codec", "semantic", "stage_semantic", "stage_coarse", "stage_fine")
-STAGES = ("semantic", "coarse", "fine")
+MAX_SECONDS = 24 * 3600.0
+"""Longest clip made at once."""
 
 
 class AudioLM:
@@ -36,6 +33,10 @@ class AudioLM:
 
     The same clip, seed and options give the same samples, whatever else is in the batch (up to the rounding of
     matrix products, which may differ with the batch's size).
+
+    ``decoder`` says who draws the acoustic codes: ``autoregressive``, the paper's coarse and fine stage, or
+    ``parallel``, masked decoding (SoundStorm), where the model has that part. ``until_end``: a clip ends where the
+    semantic stage draws its end of sequence, at the latest after the seconds asked for.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -46,64 +47,72 @@ class AudioLM:
         Raises:
             CheckpointError: the parts do not fit each other.
         """
-        _check_fit(parts)
+        check_fit(parts)
         self.parts = parts
         self.name = name
         self.digests = dict(digests or {})
 
     @classmethod
-    def from_pretrained(cls, source: str | Path = "nano", *, device: str = "cpu") -> AudioLM:
-        """Load a shipped preset (``"nano"``) or a folder that :meth:`save_pretrained` wrote.
+    def from_pretrained(
+        cls,
+        source: str | Path = "nano",
+        *,
+        device: str = "cpu",
+        precision: Precision = "float32",
+        revision: str | None = None,
+    ) -> AudioLM:
+        """Load a shipped preset (``"nano"``), a folder that :meth:`save_pretrained` wrote, or a hub id.
+
+        ``revision``: of a hub id ``owner/name`` (extra ``hub``): branch, tag or commit; ``owner/name@revision`` says
+        the same. ``device``: ``cpu``, ``cuda`` or ``auto``. ``precision``: of the three stages' weights; ``bfloat16``
+        or ``int8`` decode faster where the processor gains from them, and such a model is for generation only.
 
         Raises:
-            CheckpointError: no such folder, or a part that is missing, foreign, truncated, changed or does not fit.
+            CheckpointError: no such model, or a part that is missing, foreign, truncated, changed or does not fit.
+            ValueError: a device that is not there, or a precision it has no arithmetic for.
         """
-        shipped = Path(str(resources.files("audiolm"))) / "pretrained"
-        folder = shipped / str(source) if source in PRESETS else Path(source)
-        if not folder.is_dir():
-            raise CheckpointError(
-                f"{source}: no such model folder; give {', '.join(PRESETS)} or a folder with {', '.join(FOLDERS)}"
-            )
-        codec = SoundStream.load(folder / "codec")
-        tokenizer = load_tokenizer(folder / "semantic")
-        stages = [Stage.load(folder / f"stage_{kind}", kind) for kind in STAGES]
-        digests = {part: checkpoint.weights_digest(folder / part) for part in FOLDERS}
-        name = str(source) if source in PRESETS else folder.resolve().name
-        semantic, coarse, fine = (stage.to(device) for stage in stages)
-        parts = Parts(codec.to(device), tokenizer.to(device), semantic, coarse, fine)
-        return cls(parts, name=name, digests=digests)
+        place = resolve_device(device)
+        check_precision(precision, place)
+        folder, name = find_folder(source, revision)
+        parts, digests = load_parts(folder)
+        moved = Parts(*(part.to(place) if part is not None else None for part in parts))
+        if precision != "float32":
+            for kind in STAGES:
+                getattr(moved, kind).compress(precision)
+        return cls(moved, name=name, digests=digests)
 
     def save_pretrained(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
-        """Write all parts below ``folder``, half precision; ``record`` goes into each part's ``config.json``."""
-        folder, note = Path(folder), dict(record or {})
-        codec = self.parts.codec
-        checkpoint.save_part(
-            folder / "codec",
-            part="codec",
-            config=checkpoint.config_to_dict(codec.config),
-            state_dict=codec.state_dict(),
-            record=note,
-        )
-        self.parts.tokenizer.save(folder / "semantic", note)
-        for kind in STAGES:
-            getattr(self.parts, kind).save(folder / f"stage_{kind}", note)
-        self.digests = {part: checkpoint.weights_digest(folder / part) for part in FOLDERS}
+        """Write all parts below ``folder``, half precision, and a model card (``README.md``).
+
+        ``record`` (JSON values) goes into each part's ``config.json`` and into the card.
+        """
+        folder = Path(folder)
+        self.digests = save_parts(self.parts, folder, record or {})
+        self.name = folder.resolve().name
+        (folder / "README.md").write_text(model_card(self.describe(), record or {}), encoding="utf-8")
+
+    @property
+    def decoders(self) -> tuple[Decoder, ...]:
+        """What this model can draw acoustic codes with."""
+        return DECODERS if self.parts.parallel is not None else DECODERS[:1]
 
     def describe(self) -> dict[str, Any]:
         """What a run record needs: name, digests, parameter counts, configuration and default options."""
-        modules = dict(zip(FOLDERS, self.parts, strict=True))
+        counts = {name: parameter_count(part) for name, part in part_modules(self.parts).items()}
         text = json.dumps(self.digests, sort_keys=True)
+        stages = [*STAGES, *(["parallel"] if self.parts.parallel is not None else [])]
         return {
             "name": self.name,
             "sample_rate_hz": self.sample_rate_hz,
             "digest": hashlib.sha256(text.encode()).hexdigest() if self.digests else None,
             "parts": {
-                part: {"weights_sha256": self.digests.get(part), "parameters": _size(module)}
-                for part, module in modules.items()
+                name: {"weights_sha256": self.digests.get(name), "parameters": count} for name, count in counts.items()
             },
-            "parameters": sum(_size(module) for module in modules.values()),
-            "stages": {kind: checkpoint.config_to_dict(getattr(self.parts, kind).config) for kind in STAGES},
+            "parameters": sum(counts.values()),
+            "stages": {kind: checkpoint.config_to_dict(getattr(self.parts, kind).config) for kind in stages},
+            "decoders": list(self.decoders),
             "options": asdict(SamplingOptions()),
+            "precision": self.parts.coarse.precision,
         }
 
     def resynthesise(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -111,11 +120,16 @@ class AudioLM:
         return generate.resynthesise(self.parts, _checked(clips))
 
     def acoustic_generation(
-        self, clips: Sequence[np.ndarray], seeds: Sequence[int], options: SamplingOptions | None = None
+        self,
+        clips: Sequence[np.ndarray],
+        seeds: Sequence[int],
+        options: SamplingOptions | None = None,
+        *,
+        decoder: Decoder = "autoregressive",
     ) -> list[np.ndarray]:
         """Each clip's own semantic tokens with drawn acoustics; same lengths."""
-        clips = _checked(clips)
-        return generate.acoustic_generation(self.parts, clips, _seeds(seeds, len(clips)), options or SamplingOptions())
+        clips, numbers = _checked(clips), _seeds(seeds, len(clips))
+        return generate.acoustic_generation(self.parts, clips, numbers, options or SamplingOptions(), decoder)
 
     def continuation(
         self,
@@ -123,42 +137,53 @@ class AudioLM:
         seconds: float,
         seeds: Sequence[int],
         options: SamplingOptions | None = None,
+        *,
+        decoder: Decoder = "autoregressive",
+        until_end: bool = False,
     ) -> list[np.ndarray]:
-        """What follows each prompt: exactly ``seconds``, without the prompt."""
-        prompts = _checked(prompts)
+        """What follows each prompt, without it: exactly ``seconds``, or at most so long with ``until_end``.
+
+        Of a prompt, the last 30 s are heard.
+        """
+        prompts, numbers = _checked(prompts), _seeds(seeds, len(prompts))
         chosen = options or SamplingOptions()
-        return generate.continuation(self.parts, prompts, _samples(seconds), _seeds(seeds, len(prompts)), chosen)
+        return generate.continuation(self.parts, prompts, _samples(seconds), numbers, chosen, decoder, until_end)
 
     def unconditional(
-        self, count: int, seconds: float, seeds: Sequence[int], options: SamplingOptions | None = None
+        self,
+        count: int,
+        seconds: float,
+        seeds: Sequence[int],
+        options: SamplingOptions | None = None,
+        *,
+        decoder: Decoder = "autoregressive",
+        until_end: bool = False,
     ) -> list[np.ndarray]:
-        """``count`` clips of ``seconds`` from nothing."""
-        return generate.unconditional(self.parts, _samples(seconds), _seeds(seeds, count), options or SamplingOptions())
+        """``count`` clips from nothing: exactly ``seconds`` long, or at most so long with ``until_end``."""
+        numbers, chosen = _seeds(seeds, count), options or SamplingOptions()
+        return generate.unconditional(self.parts, _samples(seconds), numbers, chosen, decoder, until_end)
 
+    def stream(
+        self,
+        prompt: np.ndarray | None,
+        seconds: float,
+        seed: int,
+        options: SamplingOptions | None = None,
+        *,
+        decoder: Decoder = "autoregressive",
+        until_end: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """The clip of :meth:`continuation` (or, without ``prompt``, :meth:`unconditional`) in pieces as they get ready.
 
-def _check_fit(parts: Parts) -> None:
-    codec = parts.codec.config
-    layouts = [getattr(parts, kind).config.layout for kind in STAGES]
-    for kind, layout in zip(STAGES, layouts, strict=True):
-        if layout.kind != kind:
-            raise CheckpointError(f"stage {kind}: its layout is {layout.kind!r}; give the {kind} stage")
-        if layout.n_semantic != parts.tokenizer.n_tokens:
-            raise CheckpointError(
-                f"stage {kind}: made for {layout.n_semantic} semantic tokens, the tokenizer has"
-                f" {parts.tokenizer.n_tokens}; use parts that were trained together"
-            )
-        if kind != "semantic" and layout.codebook_size != codec.codebook_size:
-            raise CheckpointError(
-                f"stage {kind}: made for codebooks of {layout.codebook_size}, the codec has {codec.codebook_size};"
-                " use parts that were trained together"
-            )
-    if layouts[1].n_coarse != layouts[2].n_coarse or parts.levels > codec.n_levels:
-        raise CheckpointError(
-            f"stages use {layouts[1].n_coarse} coarse and {layouts[2].n_coarse} + {layouts[2].n_fine} levels, the codec"
-            f" has {codec.n_levels}; use parts that were trained together"
-        )
-    if codec.hop != generate.HOP:
-        raise CheckpointError(f"codec: one frame is {codec.hop} samples; the stages need {generate.HOP}")
+        Float32 pieces ``[time]``; a piece is a block of the fine stage or a window of the parallel decoder, less what
+        the codec looks ahead. The tokens are drawn from the same random streams in the same windows as the whole clip,
+        so the pieces joined are that clip, up to the rounding of matrix products of other shapes.
+        """
+        checked = _checked([prompt])[0] if prompt is not None else None
+        samples, chosen = _samples(seconds), options or SamplingOptions()
+        if decoder not in self.decoders:
+            raise ValueError(f"decoder is {decoder!r}; this model has {', '.join(self.decoders)}")
+        return generate.stream(self.parts, checked, samples, int(seed), chosen, decoder, until_end)
 
 
 def _checked(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -192,10 +217,6 @@ def _seeds(seeds: Sequence[int], count: int) -> list[int]:
 
 
 def _samples(seconds: float) -> int:
-    if not 0 < seconds <= MAX_CLIP_S:
-        raise ValueError(f"seconds is {seconds}; use above 0 and up to {MAX_CLIP_S:.0f}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"seconds is {seconds}; use above 0 and up to {MAX_SECONDS:.0f}")
     return max(1, round(seconds * SAMPLE_RATE_HZ))
-
-
-def _size(module: object) -> int:
-    return sum(weight.numel() for weight in module.parameters()) if isinstance(module, nn.Module) else 0

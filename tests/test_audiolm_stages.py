@@ -15,7 +15,7 @@ from audiolm.stages import Stage, StageConfig, nano_stage, paper_stage
 from audiolm.tokens import Layout, StageKind
 from audiolm.train_stages import StageTask, StageTraining, TokenisedUtterance
 from audiolm.transformer import TransformerConfig
-from audiolm.windows import row_generator, sample_blocks, sample_sliding
+from audiolm.windows import Sliding, autoregressive, row_generator, sample_blocks
 
 KINDS: tuple[StageKind, ...] = ("semantic", "coarse", "fine")
 N_SEMANTIC, N_COARSE, N_FINE, CODES = 8, 2, 2, 16
@@ -164,8 +164,9 @@ def test_sliding_windows_reach_any_length(kind: StageKind, total: int) -> None:
     condition = np.arange(-(-total // 2)) % N_SEMANTIC if kind == "coarse" else np.zeros(0, dtype=np.int64)
     for known in (0, 3):
         start = np.zeros((levels, known), dtype=np.int64)
-        drawn = sample_sliding(stage, [condition], [start], [total - known], StageSampling(), [row_generator(1)])
-        assert drawn[0].shape == (levels, total - known)
+        sliding = Sliding(autoregressive(stage, StageSampling()), [start], [total - known], [row_generator(1)])
+        sliding.advance([condition], [total])
+        assert sliding.new[0].shape == (levels, total - known)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 15, 16, 17, 33])

@@ -1,0 +1,134 @@
+"""Models as folders: one sub-folder per part, found by preset name, path or hub id; and whether parts fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from audiolm import checkpoint, hub
+from audiolm.checkpoint import CheckpointError
+from audiolm.codec.protocol import load_acoustic
+from audiolm.parallel import ParallelStage
+from audiolm.pipeline import Parts
+from audiolm.semantic.tokenizer import load_tokenizer
+from audiolm.semantic.w2v_bert import FRAME_SAMPLES
+from audiolm.stages import Stage
+from audiolm.tokens import FRAMES_PER_SEMANTIC
+
+__all__ = [
+    "FOLDERS",
+    "PARALLEL_FOLDER",
+    "STAGES",
+    "check_fit",
+    "find_folder",
+    "load_parts",
+    "part_modules",
+    "save_parts",
+]
+
+PRESETS = ("nano",)
+FOLDERS = ("codec", "semantic", "stage_semantic", "stage_coarse", "stage_fine")
+PARALLEL_FOLDER = "stage_parallel"
+"""There only where a parallel decoder was trained."""
+STAGES = ("semantic", "coarse", "fine")
+SAMPLE_RATE_HZ = 16_000
+HOP = FRAME_SAMPLES // FRAMES_PER_SEMANTIC
+
+
+def find_folder(source: str | Path, revision: str | None = None) -> tuple[Path, str]:
+    """Folder and name of a shipped preset, a folder, or a hub id (fetched).
+
+    Raises:
+        CheckpointError: none of these, or the hub gives no such model.
+    """
+    text = str(source)
+    if text in PRESETS:
+        return Path(str(resources.files("audiolm"))) / "pretrained" / text, text
+    folder = Path(source)
+    if folder.is_dir():
+        return folder, folder.resolve().name
+    if isinstance(source, str) and hub.is_hub_id(text):
+        return hub.fetch(text, revision), text
+    raise CheckpointError(
+        f"{source}: no such model folder; give {', '.join(PRESETS)}, a hub id owner/name,"
+        f" or a folder with {', '.join(FOLDERS)}"
+    )
+
+
+def load_parts(folder: Path) -> tuple[Parts, dict[str, str]]:
+    """All parts below ``folder``, on the CPU, and the SHA-256 of each part's weights file.
+
+    Raises:
+        CheckpointError: a part is missing, foreign, truncated or changed.
+    """
+    codec = load_acoustic(folder / "codec")
+    tokenizer = load_tokenizer(folder / "semantic")
+    semantic, coarse, fine = (Stage.load(folder / f"stage_{kind}", kind) for kind in STAGES)
+    has_parallel = (folder / PARALLEL_FOLDER).is_dir()
+    parallel = ParallelStage.load(folder / PARALLEL_FOLDER) if has_parallel else None
+    parts = Parts(codec, tokenizer, semantic, coarse, fine, parallel)
+    return parts, {name: checkpoint.weights_digest(folder / name) for name in part_modules(parts)}
+
+
+def save_parts(parts: Parts, folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
+    """Write every part below ``folder``, half precision; gives the digests of the weights files."""
+    note = dict(record)
+    for name, part in part_modules(parts).items():
+        part.save(folder / name, note)
+    return {name: checkpoint.weights_digest(folder / name) for name in part_modules(parts)}
+
+
+def part_modules(parts: Parts) -> dict[str, Any]:
+    """Folder name to part, without what is not there."""
+    names = (*FOLDERS, PARALLEL_FOLDER)
+    return {name: part for name, part in zip(names, parts, strict=True) if part is not None}
+
+
+def parameter_count(part: object) -> int:
+    """Trained numbers of a part, codebooks and centroids (buffers) not counted."""
+    return sum(weight.numel() for weight in part.parameters()) if isinstance(part, nn.Module) else 0
+
+
+def check_fit(parts: Parts) -> None:
+    """Refuse parts that do not belong together.
+
+    Raises:
+        CheckpointError: vocabularies, levels, frame rates or kinds of stage differ; the message says which.
+    """
+    together = "use parts that were trained together"
+    codec = parts.codec
+    layouts = [getattr(parts, kind).config.layout for kind in STAGES]
+    for kind, layout in zip(STAGES, layouts, strict=True):
+        if layout.kind != kind:
+            raise CheckpointError(f"stage {kind}: its layout is {layout.kind!r}; give the {kind} stage")
+    models = [*zip(STAGES, layouts, strict=True), *([("parallel", parts.parallel.config)] if parts.parallel else [])]
+    for kind, layout in models:
+        if layout.n_semantic != parts.tokenizer.n_tokens:
+            raise CheckpointError(
+                f"stage {kind}: made for {layout.n_semantic} semantic tokens, the tokenizer has"
+                f" {parts.tokenizer.n_tokens}; {together}"
+            )
+        if kind != "semantic" and layout.codebook_size != codec.codebook_size:
+            raise CheckpointError(
+                f"stage {kind}: made for codebooks of {layout.codebook_size}, the codec has {codec.codebook_size};"
+                f" {together}"
+            )
+    if layouts[1].n_coarse != layouts[2].n_coarse or parts.levels > codec.n_levels:
+        raise CheckpointError(
+            f"stages use {layouts[1].n_coarse} coarse and {layouts[2].n_coarse} + {layouts[2].n_fine} levels, the codec"
+            f" has {codec.n_levels}; {together}"
+        )
+    if parts.parallel is not None and parts.parallel.config.n_levels != parts.levels:
+        raise CheckpointError(
+            f"stage parallel: models {parts.parallel.config.n_levels} levels, the other stages {parts.levels};"
+            f" {together}"
+        )
+    if codec.hop != HOP or codec.sample_rate_hz != SAMPLE_RATE_HZ:
+        raise CheckpointError(
+            f"codec: one frame is {codec.hop} samples at {codec.sample_rate_hz} Hz; the stages need {HOP} at"
+            f" {SAMPLE_RATE_HZ}"
+        )

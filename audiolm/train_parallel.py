@@ -1,0 +1,194 @@
+"""Training of the parallel decoder on the tokens that the coarse and fine stage are trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from audiolm import checkpoint
+from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
+from audiolm.parallel import MaskedRows, ParallelConfig, ParallelStage
+from audiolm.row_dropout import RowRandomness
+from audiolm.runtime import Runtime
+from audiolm.sharded import load_whole
+from audiolm.tokens import FRAMES_PER_SEMANTIC
+from audiolm.train_stages import TokenisedUtterance
+
+__all__ = ["ParallelTask", "ParallelTraining"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelTraining:
+    """``batch`` crops of ``crop`` frames (None: the decoder's window) per step; ``validation_batches``: held out;
+    ``finer_weight``: of the codes at levels finer than the drawn one, which SoundStorm does not learn from (0).
+    A crop has few codes of one level, and the finer ones cost no further pass."""
+
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(steps=1000, learning_rate=1e-3))
+    batch: int = 16
+    crop: int | None = None
+    validation_batches: int = 4
+    finer_weight: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.finer_weight <= 1:
+            raise ValueError(f"finer_weight is {self.finer_weight}; use 0 to 1")
+
+
+class _Crop(NamedTuple):
+    """Semantic tokens and codes ``[level, frame]`` of one moment, what is hidden, what each weighs in the loss."""
+
+    semantic: np.ndarray
+    codes: np.ndarray
+    masked: np.ndarray
+    weights: np.ndarray
+
+
+class ParallelTask:
+    """A parallel decoder on lists of cached utterances; the training loop drives it.
+
+    Masking after SoundStorm, section 3.2: everything before a random moment is the prompt and seen; after it one random
+    level is hidden by a cosine-distributed share and learnt, finer levels are hidden whole, coarser ones are seen.
+    """
+
+    name = "stage_parallel"
+
+    def __init__(
+        self,
+        train: Sequence[TokenisedUtterance],
+        dev: Sequence[TokenisedUtterance],
+        config: ParallelConfig,
+        training: ParallelTraining | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.config = config
+        self.training = training or ParallelTraining()
+        self.runtime = runtime or Runtime()
+        self.train = [self._checked(item, f"training utterance {i}") for i, item in enumerate(train)]
+        self.dev = [self._checked(item, f"development utterance {i}") for i, item in enumerate(dev)]
+        if not self.train or not self.dev:
+            raise ValueError(
+                f"{self.name}: {len(train)} training, {len(dev)} development utterances; give some of both"
+            )
+        with module_randomness(self.training.seed, 2**31 - 1):
+            self.model = ParallelStage(config)
+        self.model.start_from_counts(self._counts())
+        self.dropout = RowRandomness()
+        self.dropout.install(self.model)
+        self.run = self.runtime.wrap(self.model, "loss")
+        self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
+        self.model.train()
+
+    def training_step(self, step: int) -> dict[str, float]:
+        """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
+        crops = self._crops(self.train, np.random.default_rng([self.training.seed, step]))
+        sums = np.array([crop.weights.sum() for crop in crops])
+        report: dict[str, float] = {}
+        self.optimiser.zero()
+        for part in self.runtime.parts(len(crops)):
+            weight = float(sums[part.rows].sum() / sums.sum())
+            rows, weights = self._rows(crops[part.rows])
+            self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
+            with self.runtime.part_of_step(self.model, part):
+                with self.runtime.autocast():
+                    loss, accuracy = self.run.loss(rows, weights)
+                self.optimiser.backward(loss * weight, step)
+            for name, value in (("loss", loss), ("accuracy", accuracy)):
+                report[name] = report.get(name, 0.0) + float(value.detach()) * weight
+        update = self.optimiser.update(step)
+        return self.runtime.totals(report) | update
+
+    def validate(self) -> dict[str, float]:
+        """Losses at the drawn levels of fixed crops and masks of the development utterances, averaged weights."""
+        rng = np.random.default_rng([self.training.seed, 2**32 - 1])
+        losses = []
+        with self.optimiser.averaged(), torch.no_grad():
+            for _ in range(self.training.validation_batches):
+                rows, weights = self._rows(self._crops(self.dev, rng))
+                loss, accuracy = self.run.loss(rows, (weights == 1).to(weights))
+                losses.append((float(loss), float(accuracy)))
+        means = np.mean(losses, axis=0)
+        return {"loss": float(means[0]), "accuracy": float(means[1])}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        load_whole(self.model, state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def export(self, folder: Path, record: dict[str, Any]) -> None:
+        """Write the averaged weights as part ``stage_parallel``."""
+        record = {**record, "training": checkpoint.config_to_dict(self.training)}
+        self.model.save(folder, record, self.optimiser.average)
+
+    def _crops(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> list[_Crop]:
+        lengths = np.array([len(item.semantic) for item in speech], dtype=np.float64)
+        chosen = rng.choice(len(speech), size=self.training.batch, p=lengths / lengths.sum())
+        return [self._crop(speech[index], rng) for index in chosen]
+
+    def _crop(self, item: TokenisedUtterance, rng: np.random.Generator) -> _Crop:
+        """A random stretch of at most the crop's length, with its mask."""
+        width = max(1, (self.training.crop or self.config.window) // FRAMES_PER_SEMANTIC)
+        start = int(rng.integers(max(1, len(item.semantic) - width + 1)))
+        semantic = np.repeat(item.semantic[start : start + width], FRAMES_PER_SEMANTIC)
+        codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC]
+        frames = codes.shape[1]
+        prompt = int(rng.integers(frames))
+        level = int(rng.integers(self.config.n_levels))
+        share = math.cos(rng.uniform(0, math.pi / 2))
+        hidden = rng.random(frames) < share
+        hidden[int(rng.integers(prompt, frames))] = True
+        hidden[:prompt] = False
+        masked = np.zeros(codes.shape, dtype=bool)
+        masked[level] = hidden
+        masked[level + 1 :, prompt:] = True
+        weights = masked * np.float32(self.training.finer_weight)
+        weights[level] = hidden
+        return _Crop(semantic[:frames], codes, masked, weights)
+
+    def _rows(self, crops: Sequence[_Crop]) -> tuple[MaskedRows, torch.Tensor]:
+        """Crops padded on the right, and the weight of each code, ``[batch, level, frame]``."""
+        longest = max(len(crop.semantic) for crop in crops)
+
+        def stacked(arrays: list[np.ndarray]) -> torch.Tensor:
+            out = np.zeros((len(arrays), *arrays[0].shape[:-1], longest), dtype=arrays[0].dtype)
+            for row, array in zip(out, arrays, strict=True):
+                row[..., : array.shape[-1]] = array
+            return torch.from_numpy(out).to(self.runtime.device)
+
+        valid = stacked([np.ones(len(crop.semantic), dtype=bool) for crop in crops])
+        semantic, codes, masked, weights = (stacked(list(arrays)) for arrays in zip(*crops, strict=True))
+        return MaskedRows(semantic, codes, masked, valid), weights
+
+    def _counts(self) -> torch.Tensor:
+        size = self.config.codebook_size
+        levels = range(self.config.n_levels)
+        return torch.stack(
+            [
+                torch.bincount(
+                    torch.from_numpy(np.concatenate([item.codes[level] for item in self.train])), minlength=size
+                )
+                for level in levels
+            ]
+        )
+
+    def _checked(self, item: TokenisedUtterance, where: str) -> TokenisedUtterance:
+        semantic, codes = np.asarray(item.semantic, dtype=np.int64), np.asarray(item.codes, dtype=np.int64)
+        levels = self.config.n_levels
+        if semantic.ndim != 1 or codes.ndim != 2 or len(semantic) == 0 or len(codes) < levels:
+            raise ValueError(
+                f"{where}: semantic {semantic.shape} and codes {codes.shape}; give [frame] and [{levels}, frame]"
+            )
+        if not 0 <= len(semantic) * FRAMES_PER_SEMANTIC - codes.shape[1] < FRAMES_PER_SEMANTIC:
+            raise ValueError(
+                f"{where}: {len(semantic)} semantic tokens and {codes.shape[1]} acoustic frames do not cover the same"
+                " time; make both from the same samples"
+            )
+        return TokenisedUtterance(semantic, codes[:levels])
