@@ -11,21 +11,32 @@ from audiolm.checkpoint import part_digest
 from audiolm.codec import nano_codec
 from audiolm.dataset import Recording, read_recordings
 from audiolm.optimisation import OptimiserConfig
+from audiolm.parallel import nano_parallel
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.stages import nano_stage
 from audiolm.token_cache import tokenised
 from audiolm.train_codec import CodecTask, CodecTrainingConfig
+from audiolm.train_parallel import ParallelTask, ParallelTraining
 from audiolm.train_semantic import W2vBertTask, W2vBertTraining, fit_kmeans
-from audiolm.train_stages import StageTask, StageTraining
+from audiolm.train_stages import StageTask, StageTraining, TokenisedUtterance
 from audiolm.training import LoopConfig, TrainingTask, train
 
 __all__ = ["PARTS", "Recipe", "train_part"]
 
-PARTS = ("codec", "w2v-bert", "semantic", "stage-semantic", "stage-coarse", "stage-fine", "model")
+PARTS = ("codec", "w2v-bert", "semantic", "stage-semantic", "stage-coarse", "stage-fine", "stage-parallel", "model")
 MODEL_PARTS = ("codec", "semantic", "stage_semantic", "stage_coarse", "stage_fine")
+OPTIONAL_PARTS = ("stage_parallel",)
+"""In the model where they were trained."""
 KINDS = ("semantic", "coarse", "fine")
 SAMPLE_RATE_HZ = 16_000
-STEPS = {"codec": 20_000, "w2v-bert": 4_000, "stage-semantic": 4_000, "stage-coarse": 8_000, "stage-fine": 8_000}
+STEPS = {
+    "codec": 20_000,
+    "w2v-bert": 4_000,
+    "stage-semantic": 4_000,
+    "stage-coarse": 8_000,
+    "stage-fine": 8_000,
+    "stage-parallel": 8_000,
+}
 N_SEMANTIC = 256
 STAGE_BATCH = {"semantic": 4, "coarse": 4, "fine": 8}
 """Crops per step: about 2,000 to 5,000 tokens, a few seconds of one CPU core."""
@@ -65,7 +76,12 @@ def train_part(part: str, recipe: Recipe) -> dict[str, Any]:
         return _fit_semantic(recipe)
     if part == "model":
         return _assemble(recipe)
-    makers = {"codec": _codec, "w2v-bert": _w2v_bert, **{f"stage-{kind}": _stage for kind in KINDS}}
+    makers = {
+        "codec": _codec,
+        "w2v-bert": _w2v_bert,
+        "stage-parallel": _parallel,
+        **{f"stage-{kind}": _stage for kind in KINDS},
+    }
     if part not in makers:
         raise ValueError(f"there is no part {part!r}; use one of {', '.join(PARTS)}")
     task = makers[part](part, recipe)
@@ -89,14 +105,24 @@ def _w2v_bert(part: str, recipe: Recipe) -> TrainingTask:
 
 def _stage(part: str, recipe: Recipe) -> TrainingTask:
     kind = part.removeprefix("stage-")
-    codec, semantic = recipe.export("codec"), recipe.export("semantic")
-    n_semantic = W2vBertTokenizer.load(semantic).n_tokens
-    rows = {
-        split: tokenised(recipe.recordings(split), codec, semantic, recipe.out / "tokens") for split in ("train", "dev")
-    }
+    rows, n_semantic = _tokens(recipe)
     optimiser = OptimiserConfig(steps=recipe.total_steps(part))
     training = StageTraining(optimiser=optimiser, batch=STAGE_BATCH[kind], seed=recipe.seed)
     return StageTask(rows["train"], rows["dev"], nano_stage(kind, n_semantic=n_semantic), training)
+
+
+def _parallel(part: str, recipe: Recipe) -> TrainingTask:
+    rows, n_semantic = _tokens(recipe)
+    training = ParallelTraining(optimiser=OptimiserConfig(steps=recipe.total_steps(part)), seed=recipe.seed)
+    return ParallelTask(rows["train"], rows["dev"], nano_parallel(n_semantic=n_semantic), training)
+
+
+def _tokens(recipe: Recipe) -> tuple[dict[str, list[TokenisedUtterance]], int]:
+    """Tokens of both splits, and how many semantic ones there are."""
+    codec, semantic = recipe.export("codec"), recipe.export("semantic")
+    cache = recipe.out / "tokens"
+    rows = {split: tokenised(recipe.recordings(split), codec, semantic, cache) for split in ("train", "dev")}
+    return rows, W2vBertTokenizer.load(semantic).n_tokens
 
 
 def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
@@ -115,7 +141,8 @@ def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
 
 def _assemble(recipe: Recipe) -> dict[str, Any]:
     digests = {}
-    for name in MODEL_PARTS:
+    optional = [name for name in OPTIONAL_PARTS if recipe.export(name.replace("_", "-")).is_dir()]
+    for name in (*MODEL_PARTS, *optional):
         source = recipe.export(name.replace("_", "-"))
         digests[name] = part_digest(source, name)
         target = recipe.out / "model" / name
