@@ -68,7 +68,11 @@ class SoundStream(nn.Module):
         """Latents ``[batch, latent, frame]`` of ``[batch, time]`` before quantisation."""
         if samples.ndim != 2 or samples.shape[1] == 0:
             raise ValueError(f"waveform has shape {tuple(samples.shape)}; give [batch, time] with at least one sample")
-        return self.encoder(F.pad(samples, (0, -samples.shape[1] % self.config.hop)))
+        return self.encoder(self.whole_frames(samples))
+
+    def whole_frames(self, samples: Tensor) -> Tensor:
+        """``[batch, time]`` with the last frame filled up with silence."""
+        return F.pad(samples, (0, -samples.shape[1] % self.config.hop))
 
     def forward(self, samples: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Quantized | None]:
         """Reconstruction ``[batch, time]`` and the quantised latents (None until the codebooks are initialised)."""
