@@ -40,15 +40,16 @@ class LogMel(nn.Module):
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
         self.config = config
-        bank = melscale_fbanks(
-            config.n_fft // 2 + 1,
-            config.low_hz,
-            config.high_hz,
-            config.n_mels,
-            config.sample_rate_hz,
-            norm=None,
-            mel_scale="htk",
-        )
+        with torch.device("cpu"):  # also where the model is only described, on the meta device
+            bank = melscale_fbanks(
+                config.n_fft // 2 + 1,
+                config.low_hz,
+                config.high_hz,
+                config.n_mels,
+                config.sample_rate_hz,
+                norm=None,
+                mel_scale="htk",
+            )
         self.register_buffer("bank", bank, persistent=False)  # [frequency, mel]
         self.register_buffer("shape_of_window", torch.hann_window(config.window), persistent=False)
 

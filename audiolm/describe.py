@@ -1,0 +1,136 @@
+"""What a preset is, in numbers, before anything is trained: weights, tokens and arithmetic per part.
+
+Models are built on torch's ``meta`` device, which knows shapes and holds no values: a preset of a billion
+weights is described in a second and in no memory. The arithmetic counts matrix products and convolutions only (two
+operations per multiply-add), three times the forward pass for a training step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from audiolm.codec.soundstream import SoundStream
+from audiolm.presets import Preset
+from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBert
+from audiolm.stages import FRAME_RATE_HZ, Stage, StageConfig
+
+__all__ = ["PartFacts", "describe_preset"]
+
+TRAINING_FACTOR = 3
+"""Forward, gradient of the inputs, gradient of the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartFacts:
+    """``parameters``: stored numbers, codebooks included; ``tokens_per_step``: positions the loss sees at full crops
+    (codec: frames); ``flops_per_step``: of the whole batch; ``steps``: of the whole training."""
+
+    part: str
+    parameters: int
+    tokens_per_step: int
+    flops_per_step: float
+    steps: int
+
+    def as_row(self) -> dict[str, Any]:
+        return {
+            "part": self.part,
+            "parameters": self.parameters,
+            "tokens_per_step": self.tokens_per_step,
+            "flops_per_step": self.flops_per_step,
+            "steps": self.steps,
+            "flops": self.flops_per_step * self.steps,
+        }
+
+
+def describe_preset(preset: Preset) -> list[PartFacts]:
+    """Facts of every part that is trained by gradient."""
+    return [_codec(preset), _w2v_bert(preset), *(_stage(preset, kind) for kind in preset.stages)]
+
+
+def _codec(preset: Preset) -> PartFacts:
+    config, training = preset.codec, preset.codec_training
+    with torch.device("meta"):
+        codec = SoundStream(config).eval()
+        samples = torch.empty(1, int(training.seconds * config.sample_rate_hz))
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            latents = codec.latents(samples)
+            codec.decoder(latents)
+    frames = latents.shape[2]
+    search = 2 * frames * config.n_levels * config.codebook_size * config.latent_dim
+    forward = counter.get_total_flops() * TRAINING_FACTOR + search
+    return PartFacts(
+        "codec",
+        _numbers(codec),
+        training.batch * frames,
+        float(training.batch * forward),
+        training.optimiser.steps,
+    )
+
+
+def _w2v_bert(preset: Preset) -> PartFacts:
+    config, training = preset.w2v_bert, preset.w2v_bert_training
+    with torch.device("meta"):
+        model = W2vBert(config)
+    frames = int(training.crop_s * config.log_mel.sample_rate_hz) // FRAME_SAMPLES
+    layers = config.contrastive.layers + config.masked.layers
+    per_frame = 2 * sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear))
+    per_frame += 2 * sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv1d))
+    per_frame += sum(_subsampling(m, config.log_mel.n_mels) for m in model.subsampler.modules())
+    attention = 4 * frames * config.contrastive.dim * layers
+    tokens = training.batch * frames
+    return PartFacts(
+        "w2v-bert",
+        _numbers(model),
+        tokens,
+        float(tokens * (per_frame + attention) * TRAINING_FACTOR),
+        training.optimiser.steps,
+    )
+
+
+def _subsampling(module: nn.Module, n_mels: int) -> int:
+    """Operations of one of the two strided convolutions per 40 ms frame: 2 x mel / 2, then 1 x mel / 4 places."""
+    if not isinstance(module, nn.Conv2d):
+        return 0
+    places = 2 * (n_mels // 2) if module.in_channels == 1 else n_mels // 4
+    return 2 * module.weight.numel() * places
+
+
+def _stage(preset: Preset, kind: str) -> PartFacts:
+    config, training = preset.stages[kind], preset.stage_training[kind]
+    with torch.device("meta"):
+        stage = Stage(config)
+    length = _positions(config)
+    shape = config.transformer
+    matrices = sum(m.weight.numel() for m in stage.modules() if isinstance(m, nn.Linear)) + stage.head.numel()
+    attention = 2 * length * shape.dim * shape.layers  # causal: half of 4 x length x width
+    tokens = training.batch * length
+    return PartFacts(
+        f"stage-{kind}",
+        _numbers(stage),
+        tokens,
+        float(tokens * (2 * matrices + attention) * TRAINING_FACTOR),
+        training.optimiser.steps,
+    )
+
+
+def _positions(config: StageConfig) -> int:
+    """Tokens of a full crop: condition and target."""
+    layout = config.layout
+    target = config.window * layout.target_levels
+    seconds = config.window / FRAME_RATE_HZ[layout.kind]
+    if layout.kind == "semantic":
+        return target
+    if layout.kind == "coarse":
+        return target + int(seconds * FRAME_RATE_HZ["semantic"])
+    return target + config.window * layout.n_coarse
+
+
+def _numbers(module: nn.Module) -> int:
+    """Values a checkpoint stores."""
+    return sum(value.numel() for value in module.state_dict().values())
