@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,16 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-__all__ = ["AUDIO_SUFFIXES", "AudioClip", "AudioError", "probe", "read_provenance", "stream_blocks", "write_audio"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "AudioClip",
+    "AudioError",
+    "probe",
+    "read_provenance",
+    "stream_blocks",
+    "write_audio",
+    "write_audio_blocks",
+]
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 MAX_CHANNELS = 64
@@ -195,17 +204,34 @@ def write_audio(path: str | Path, clip: AudioClip, provenance: Mapping[str, obje
 
     The same clip and provenance give the same bytes.
     """
+    write_audio_blocks(path, [clip.samples], clip.sample_rate_hz, provenance)
+
+
+def write_audio_blocks(
+    path: str | Path,
+    blocks: Iterable[np.ndarray],
+    sample_rate_hz: int,
+    provenance: Mapping[str, object] | None = None,
+) -> None:
+    """As :func:`write_audio`, from consecutive blocks of samples ``[time]``: memory is that of one block.
+
+    Where taking a block fails, nothing is left behind.
+    """
     path = Path(path)
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("wav", "flac"):
         raise AudioError(f"{path}: can write .wav or .flac, not {path.suffix!r}")
-    pcm = np.clip(np.round(clip.samples.astype(np.float64) * 32767.0), -32768, 32767).astype(np.int16)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with sf.SoundFile(temporary, "w", clip.sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()) as stream:
-        if provenance:
-            stream.comment = json.dumps(dict(provenance), sort_keys=True, ensure_ascii=True)
-        stream.write(pcm)
-    os.replace(temporary, path)
+    try:
+        with sf.SoundFile(temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()) as stream:
+            if provenance:
+                stream.comment = json.dumps(dict(provenance), sort_keys=True, ensure_ascii=True)
+            for samples in blocks:
+                pcm = np.clip(np.round(samples.astype(np.float64) * 32767.0), -32768, 32767).astype(np.int16)
+                stream.write(pcm)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_provenance(path: str | Path) -> dict[str, object]:

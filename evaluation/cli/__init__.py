@@ -24,9 +24,10 @@ VERBS = {
     "data": ("evaluation.cli.data", "inspect prompts: speakers, hours, groups, rows that cannot be used"),
     "doctor": ("evaluation.cli.doctor", "which evaluators are ready here, and what brings the missing ones"),
     "train": ("audiolm.cli", "train a part of the model"),
+    "codec": ("audiolm.codec.cli", "recordings to files of a few kbit/s and back, and how the codes are used"),
 }
 EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
-FOREIGN_VERBS = ("train",)
+FOREIGN_VERBS = ("train", "codec")
 """Verbs whose module has a ``main`` of its own."""
 
 
