@@ -1,0 +1,86 @@
+"""Language models that begin with the codec's geometry: codes that sound alike start with embeddings alike.
+
+A stage sees each of its thousands of codes only a few times per hour of speech. Its embeddings and output rows are
+therefore started from the codec's codebook vectors, turned at random into the model's width and brought to the spread
+that random ones would have. Training goes on from there as from any other start.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from audiolm.parallel import CODE_STD, ParallelStage
+from audiolm.stages import Stage
+
+__all__ = ["start_parallel_from_codebooks", "start_stage_from_codebooks"]
+
+EMBEDDING_STD = 0.05
+HEAD_STD = 0.02
+"""Spread of a stage's own random start (audiolm/stages.py)."""
+
+
+@torch.no_grad()
+def start_stage_from_codebooks(stage: Stage, codebooks: Tensor, generator: torch.Generator) -> None:
+    """Set input and output rows of a coarse or fine stage from ``codebooks`` ``[level, code, latent]``.
+
+    Raises:
+        ValueError: a semantic stage, or codebooks of another number of levels or codes.
+    """
+    layout = stage.config.layout
+    levels = layout.n_coarse + layout.n_fine
+    if layout.kind == "semantic":
+        raise ValueError("the semantic stage has no codes of the codec; start it at random")
+    _check(codebooks, levels, layout.codebook_size)
+    dim = stage.config.transformer.dim
+    condition = layout.n_coarse if layout.kind == "fine" else 0
+    into, out = (_turn(codebooks.shape[2], dim, generator) for _ in range(2))
+    for level in range(condition):
+        rows = slice(level * layout.codebook_size, (level + 1) * layout.codebook_size)
+        stage.embedding.weight[rows] = _spread(codebooks[level] @ into, EMBEDDING_STD)
+    for level in range(layout.target_levels):
+        vectors = codebooks[condition + level]
+        first, last = layout.legal_range(level)
+        stage.embedding.weight[first:last] = _spread(vectors @ into, EMBEDDING_STD)
+        stage.head[layout.head_rows(level)] = _spread(vectors @ out, HEAD_STD)
+
+
+@torch.no_grad()
+def start_parallel_from_codebooks(stage: ParallelStage, codebooks: Tensor) -> None:
+    """Set the code embeddings of a parallel decoder to the principal components of each level's codebook.
+
+    Raises:
+        ValueError: codebooks of another number of levels or codes.
+    """
+    config = stage.config
+    _check(codebooks, config.n_levels, config.codebook_size)
+    for level in range(config.n_levels):
+        vectors = codebooks[level] - codebooks[level].mean(dim=0)
+        if vectors.shape[1] > config.code_dim:
+            directions = torch.linalg.svd(vectors, full_matrices=False).Vh
+            vectors = vectors @ directions[: config.code_dim].T
+        stage.codes[level] = 0.0
+        stage.codes[level, :, : vectors.shape[1]] = _spread(vectors, CODE_STD)
+
+
+def _check(codebooks: Tensor, levels: int, size: int) -> None:
+    if codebooks.ndim != 3 or len(codebooks) < levels or codebooks.shape[1] != size:
+        raise ValueError(
+            f"codebooks have shape {tuple(codebooks.shape)}; give [level, code, latent] with at least {levels} levels"
+            f" of {size} codes"
+        )
+
+
+def _turn(width: int, dim: int, generator: torch.Generator) -> Tensor:
+    """``[width, dim]`` with orthonormal rows (columns where ``dim`` is the smaller)."""
+    drawn = torch.randn(max(width, dim), min(width, dim), generator=generator)
+    orthogonal = torch.linalg.qr(drawn).Q
+    return orthogonal.T if dim > width else orthogonal
+
+
+def _spread(vectors: Tensor, std: float) -> Tensor:
+    """Centred, with root mean square ``std``."""
+    centred = vectors - vectors.mean(dim=0)
+    return centred * (std / max(float(centred.square().mean()) ** 0.5, math.ulp(1.0)))
