@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import torch
-from pystoi import stoi
 from torch import Tensor
 
 from audiolm.codec.losses import MelLoss
@@ -35,16 +34,20 @@ def validate_codec(codec: SoundStream, recordings: list[Recording]) -> dict[str,
         intelligibility.append(_stoi(samples[0], output[0], rate))
         if quantized is not None:
             codes.append(quantized.codes[0])
-    measures = {
-        "mel": float(np.mean(mel)),
-        "stoi": float(np.mean(intelligibility)),
-        "si_sdr_db": float(np.mean(sdr)),
-    }
+    measures = {"mel": float(np.mean(mel)), "stoi": float(np.mean(intelligibility)), "si_sdr_db": float(np.mean(sdr))}
+    measures = {name: value for name, value in measures.items() if not np.isnan(value)}
     return measures | (_usage(torch.cat(codes, dim=1), codec.config.codebook_size) if codes else {})
 
 
 def _stoi(clean: Tensor, processed: Tensor, rate: int) -> float:
-    """Short-time objective intelligibility; a recording without half a second of sound gives about 0."""
+    """Short-time objective intelligibility; a recording without half a second of sound gives about 0.
+
+    NaN on a bare training machine without pystoi.
+    """
+    try:
+        from pystoi import stoi
+    except ImportError:
+        return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(stoi(clean.cpu().numpy(), processed.cpu().numpy(), rate))

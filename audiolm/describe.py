@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from audiolm.codec.soundstream import SoundStream
+from audiolm.parallel import ParallelStage
 from audiolm.presets import Preset
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBert
 from audiolm.stages import FRAME_RATE_HZ, Stage, StageConfig
@@ -49,7 +50,8 @@ class PartFacts:
 
 def describe_preset(preset: Preset) -> list[PartFacts]:
     """Facts of every part that is trained by gradient."""
-    return [_codec(preset), _w2v_bert(preset), *(_stage(preset, kind) for kind in preset.stages)]
+    stages = [_stage(preset, kind) for kind in preset.stages]
+    return [_codec(preset), _w2v_bert(preset), *stages, *([_parallel(preset)] if preset.parallel else [])]
 
 
 def _codec(preset: Preset) -> PartFacts:
@@ -115,6 +117,25 @@ def _stage(preset: Preset, kind: str) -> PartFacts:
         _numbers(stage),
         tokens,
         float(tokens * (2 * matrices + attention) * TRAINING_FACTOR),
+        training.optimiser.steps,
+    )
+
+
+def _parallel(preset: Preset) -> PartFacts:
+    config, training = preset.parallel, preset.parallel_training
+    if config is None:
+        raise ValueError(f"preset {preset.name!r} has no parallel decoder")
+    with torch.device("meta"):
+        stage = ParallelStage(config)
+    frames = training.crop or config.window
+    matrices = sum(m.weight.numel() for m in stage.modules() if isinstance(m, (nn.Linear, nn.Conv1d)))
+    matrices += stage.into.numel() + stage.out.numel() + stage.codes.numel()
+    attention = 4 * frames * config.conformer.dim * config.conformer.layers
+    return PartFacts(
+        "stage-parallel",
+        _numbers(stage),
+        training.batch * frames,
+        float(training.batch * frames * (2 * matrices + attention) * TRAINING_FACTOR),
         training.optimiser.steps,
     )
 

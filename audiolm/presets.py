@@ -7,10 +7,13 @@ a function, since making one costs time; add one by writing the function and ent
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from audiolm.codec.config import CodecConfig, nano_codec, paper_codec
+from audiolm.codec.discriminators import DiscriminatorConfig
+from audiolm.codec_adversary import AdversaryConfig
 from audiolm.optimisation import OptimiserConfig
+from audiolm.parallel import ParallelConfig, nano_parallel, paper_parallel
 from audiolm.semantic import w2v_bert
 from audiolm.semantic.conformer import ConformerConfig
 from audiolm.semantic.quantizer import QuantizerConfig
@@ -18,6 +21,7 @@ from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages import FRAME_RATE_HZ, WINDOW_S, StageConfig, nano_stage, paper_stage
 from audiolm.tokens import Layout
 from audiolm.train_codec import CodecTrainingConfig
+from audiolm.train_parallel import ParallelTraining
 from audiolm.train_semantic import W2vBertTraining
 from audiolm.train_stages import StageTraining
 from audiolm.transformer import TransformerConfig
@@ -32,7 +36,8 @@ class Preset:
     """One size.
 
     ``summary``: what it is for and why these sizes; ``kind``: manifest kind it is trained on; ``tap_layer`` and
-    ``n_semantic``: where semantic tokens come from; ``stages``: by kind, in order; ``shares``: of a training's time.
+    ``n_semantic``: where semantic tokens come from; ``stages``: by kind, in order; ``parallel``: the second acoustic
+    decoder, or None; ``shares``: of a training's time.
     """
 
     name: str
@@ -46,13 +51,16 @@ class Preset:
     w2v_bert_training: W2vBertTraining
     stage_training: Mapping[str, StageTraining]
     shares: Mapping[str, float]
+    parallel: ParallelConfig | None = None
+    parallel_training: ParallelTraining = field(default_factory=ParallelTraining)
     kind: str = "speech"
     max_seconds_per_speaker: float | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Parts in the order in which they are trained."""
-        return ("codec", "w2v-bert", "semantic", *(f"stage-{kind}" for kind in self.stages), "model")
+        parallel = ("stage-parallel",) if self.parallel is not None else ()
+        return ("codec", "w2v-bert", "semantic", *(f"stage-{kind}" for kind in self.stages), *parallel, "model")
 
 
 def nano() -> Preset:
@@ -76,7 +84,16 @@ def nano() -> Preset:
         stage_training={
             kind: StageTraining(optimiser=OptimiserConfig(steps=steps[kind]), batch=batch[kind]) for kind in KINDS
         },
-        shares={"codec": 0.4, "w2v-bert": 0.12, "stage-semantic": 0.1, "stage-coarse": 0.22, "stage-fine": 0.16},
+        shares={
+            "codec": 0.36,
+            "w2v-bert": 0.12,
+            "stage-semantic": 0.1,
+            "stage-coarse": 0.2,
+            "stage-fine": 0.14,
+            "stage-parallel": 0.08,
+        },
+        parallel=nano_parallel(n_semantic=256),
+        parallel_training=ParallelTraining(optimiser=OptimiserConfig(steps=8_000)),
         max_seconds_per_speaker=300.0,
     )
 
@@ -100,7 +117,11 @@ def base() -> Preset:
         n_semantic=500,
         stages={kind: _base_stage(kind, transformer) for kind in KINDS},
         codec_training=replace(
-            CodecTrainingConfig(), optimiser=_rate(150_000, 3e-4, betas=(0.8, 0.99)), batch=32, seconds=1.0
+            CodecTrainingConfig(),
+            optimiser=_rate(150_000, 3e-4, betas=(0.8, 0.99)),
+            batch=32,
+            quantize_from=500,
+            adversary=_adversary(150_000, start=20_000),
         ),
         w2v_bert_training=W2vBertTraining(optimiser=_rate(80_000, 5e-4, warmup=4_000), batch=48, crop_s=12.0),
         stage_training={
@@ -108,7 +129,18 @@ def base() -> Preset:
             "coarse": StageTraining(optimiser=_rate(100_000, 6e-4), batch=28),
             "fine": StageTraining(optimiser=_rate(80_000, 6e-4), batch=32),
         },
-        shares={"codec": 0.4, "w2v-bert": 0.2, "stage-semantic": 0.08, "stage-coarse": 0.2, "stage-fine": 0.12},
+        shares={
+            "codec": 0.35,
+            "w2v-bert": 0.18,
+            "stage-semantic": 0.07,
+            "stage-coarse": 0.2,
+            "stage-fine": 0.12,
+            "stage-parallel": 0.08,
+        },
+        parallel=ParallelConfig(
+            n_semantic=500, code_dim=128, conformer=ConformerConfig(dim=512, heads=8, layers=12, ff_factor=4)
+        ),
+        parallel_training=ParallelTraining(optimiser=_rate(60_000, 5e-4), batch=32),
     )
 
 
@@ -119,20 +151,34 @@ def paper() -> Preset:
         name="paper",
         summary="As published: SoundStream with C = 32 and 12 levels of 1,024 codes, w2v-BERT XL with 1,024 clusters of"
         " its 7th masked-prediction block, three stages of 12 layers, 16 heads, width 1,024 and T5 bias, batches of"
-        " 256 crops of 30, 10 and 3 s, one million steps each. Rates and schedules are ours: none are published.",
+        " 256 crops of 30, 10 and 3 s, one million steps each; the parallel decoder at SoundStorm's size. Rates and"
+        " schedules are ours: none are published.",
         codec=paper_codec(),
         w2v_bert=w2v_bert.paper(),
         tap_layer=7,
         n_semantic=1024,
         stages={kind: paper_stage(layouts[kind]) for kind in KINDS},
         codec_training=replace(
-            CodecTrainingConfig(), optimiser=_rate(1_000_000, 1e-4, betas=(0.8, 0.99)), batch=128, seconds=1.0
+            CodecTrainingConfig(),
+            optimiser=_rate(1_000_000, 1e-4, betas=(0.8, 0.99)),
+            batch=128,
+            quantize_from=500,
+            adversary=_adversary(1_000_000, start=0),
         ),
         w2v_bert_training=W2vBertTraining(optimiser=_rate(400_000, 4e-4, warmup=25_000), batch=256, crop_s=16.0),
         stage_training={
             kind: StageTraining(optimiser=_rate(1_000_000, 2e-4, warmup=10_000), batch=256) for kind in KINDS
         },
-        shares={"codec": 0.15, "w2v-bert": 0.25, "stage-semantic": 0.1, "stage-coarse": 0.3, "stage-fine": 0.2},
+        shares={
+            "codec": 0.12,
+            "w2v-bert": 0.24,
+            "stage-semantic": 0.1,
+            "stage-coarse": 0.28,
+            "stage-fine": 0.2,
+            "stage-parallel": 0.06,
+        },
+        parallel=paper_parallel(),
+        parallel_training=ParallelTraining(optimiser=_rate(400_000, 2e-4, warmup=10_000), batch=256),
     )
 
 
@@ -154,6 +200,13 @@ def _base_stage(kind: str, transformer: TransformerConfig) -> StageConfig:
     layout = Layout(kind=kind, n_semantic=500, n_coarse=4, n_fine=8, time_positions=True)  # type: ignore[arg-type]
     window = int(WINDOW_S[kind] * FRAME_RATE_HZ[kind])
     return StageConfig(layout=layout, transformer=transformer, window=window, aligned=kind != "semantic")
+
+
+def _adversary(steps: int, *, start: int) -> AdversaryConfig:
+    """The published discriminators at their own width."""
+    default = AdversaryConfig()
+    optimiser = replace(default.optimiser, steps=steps)
+    return replace(default, optimiser=optimiser, start=start, discriminator=DiscriminatorConfig())
 
 
 def _rate(

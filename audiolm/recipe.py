@@ -1,69 +1,103 @@
-"""How the shipped ``nano`` is made: its parts in order, each read from the folder that the part before it wrote."""
+"""How a model is made: its parts in order, each read from the folder that the part before it wrote.
+
+A part's folder holds its logs and state, ``training.json`` once it is finished, and ``export/``, what later parts read.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from audiolm.checkpoint import part_digest
-from audiolm.codec import nano_codec
-from audiolm.dataset import Recording, read_recordings
-from audiolm.optimisation import OptimiserConfig
-from audiolm.parallel import nano_parallel
-from audiolm.semantic.tokenizer import W2vBertTokenizer
-from audiolm.stages import nano_stage
+from audiolm.checkpoint import config_from_dict, config_to_dict, part_digest, stored_part
+from audiolm.dataset import Recording, check_disjoint, read_recordings
+from audiolm.presets import Preset, load_preset
+from audiolm.runtime import Runtime
+from audiolm.semantic.tokenizer import load_tokenizer
+from audiolm.stages import StageConfig
 from audiolm.token_cache import tokenised
-from audiolm.train_codec import CodecTask, CodecTrainingConfig
-from audiolm.train_parallel import ParallelTask, ParallelTraining
-from audiolm.train_semantic import W2vBertTask, W2vBertTraining, fit_kmeans
-from audiolm.train_stages import StageTask, StageTraining, TokenisedUtterance
+from audiolm.train_codec import CodecTask
+from audiolm.train_parallel import ParallelTask
+from audiolm.train_semantic import W2vBertTask, fit_kmeans
+from audiolm.train_stages import StageTask, TokenisedUtterance
 from audiolm.training import LoopConfig, TrainingTask, train
 
-__all__ = ["PARTS", "Recipe", "train_part"]
+__all__ = ["PARTS", "Recipe", "finished", "read_recipe", "train_part"]
+
+logger = logging.getLogger(__name__)
 
 PARTS = ("codec", "w2v-bert", "semantic", "stage-semantic", "stage-coarse", "stage-fine", "stage-parallel", "model")
-MODEL_PARTS = ("codec", "semantic", "stage_semantic", "stage_coarse", "stage_fine")
-OPTIONAL_PARTS = ("stage_parallel",)
-"""In the model where they were trained."""
-KINDS = ("semantic", "coarse", "fine")
-SAMPLE_RATE_HZ = 16_000
-STEPS = {
-    "codec": 20_000,
-    "w2v-bert": 4_000,
-    "stage-semantic": 4_000,
-    "stage-coarse": 8_000,
-    "stage-fine": 8_000,
-    "stage-parallel": 8_000,
-}
-N_SEMANTIC = 256
-STAGE_BATCH = {"semantic": 4, "coarse": 4, "fine": 8}
-"""Crops per step: about 2,000 to 5,000 tokens, a few seconds of one CPU core."""
+RECIPE_KEYS = ("preset", "seed", "max_seconds_per_speaker", "semantic_bundle", "bundle_layer", "shares")
+BUNDLE_LAYER = 9
+WARM_STEPS, TIMED_STEPS = 2, 8
+"""Steps of a throw-away task by which a time budget is turned into a number of steps."""
+SAFETY = 0.92
+"""Share of a part's budget that its steps may take; validation, saving and reading need the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One training run: where the data is, where the parts go, how long each may take."""
+    """One training: where the data is, where the parts go, which sizes, how long each part may take.
+
+    ``steps`` replaces every part's own number; ``minutes`` stops a part early; ``budget_minutes``: of all parts
+    together, turned into steps by measurement, so that every schedule runs to its end. ``overrides``: tables of a
+    recipe file by part, fields of the part's training configuration.
+    """
 
     data: Path
     out: Path
+    preset: Preset = field(default_factory=lambda: load_preset("nano"))
+    runtime: Runtime = field(default_factory=Runtime)
     steps: int | None = None
     minutes: float | None = None
+    budget_minutes: float | None = None
     resume: bool = False
     seed: int = 0
     max_seconds_per_speaker: float | None = 300.0
+    log_every: int = 20
+    validate_every: int = 500
+    save_every: int = 500
+    semantic_bundle: str | None = None
+    bundle_layer: int = BUNDLE_LAYER
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def recordings(self, split: str) -> list[Recording]:
+        """Recordings of a split; the cap on speakers holds for training alone."""
         cap = self.max_seconds_per_speaker if split == "train" else None
-        return read_recordings(self.data, split=split, sample_rate_hz=SAMPLE_RATE_HZ, max_seconds_per_speaker=cap)
+        rate = self.preset.codec.sample_rate_hz
+        return read_recordings(
+            self.data, split=split, sample_rate_hz=rate, kind=self.preset.kind, max_seconds_per_speaker=cap
+        )
+
+    def splits(self) -> tuple[list[Recording], list[Recording]]:
+        """Training and held-out recordings, of different speakers."""
+        training, held_out = self.recordings("train"), self.recordings("dev")
+        check_disjoint(training, held_out)
+        return training, held_out
 
     def export(self, part: str) -> Path:
         """Where the finished part lies."""
         return self.out / part / "export"
 
-    def total_steps(self, part: str) -> int:
-        return self.steps or STEPS[part]
+    def training_of(self, part: str, default: Any, steps: int | None = None) -> Any:
+        """The part's training configuration: the preset's, then the recipe file's, then the number of steps."""
+        merged = _merged(config_to_dict(default), self.overrides.get(part, {}))
+        config = config_from_dict(type(default), merged)
+        optimiser = replace(config.optimiser, steps=steps or self.steps or config.optimiser.steps)
+        if optimiser.warmup_steps > optimiser.steps // 4:
+            optimiser = replace(optimiser, warmup_steps=max(1, optimiser.steps // 4))
+        config = replace(config, optimiser=optimiser, seed=self.seed)
+        if hasattr(config, "quantize_from") and config.quantize_from > optimiser.steps // 4:
+            config = replace(config, quantize_from=optimiser.steps // 4)
+        return config
+
+
+Maker = Callable[[str, Recipe, "int | None"], TrainingTask]
 
 
 def train_part(part: str, recipe: Recipe) -> dict[str, Any]:
@@ -72,81 +106,186 @@ def train_part(part: str, recipe: Recipe) -> dict[str, Any]:
     Raises:
         ValueError: unknown part, a part it rests on is missing, or its folder is in use without ``resume``.
     """
-    if part == "semantic":
-        return _fit_semantic(recipe)
-    if part == "model":
-        return _assemble(recipe)
-    makers = {
+    special = {"semantic": _fit_semantic, "model": _assemble}
+    if part in special:
+        return special[part](recipe)
+    makers: dict[str, Maker] = {
         "codec": _codec,
         "w2v-bert": _w2v_bert,
         "stage-parallel": _parallel,
-        **{f"stage-{kind}": _stage for kind in KINDS},
+        **{f"stage-{kind}": _stage for kind in recipe.preset.stages},
     }
-    if part not in makers:
-        raise ValueError(f"there is no part {part!r}; use one of {', '.join(PARTS)}")
-    task = makers[part](part, recipe)
-    loop = LoopConfig(steps=recipe.total_steps(part), minutes=recipe.minutes)
-    return train(task, recipe.out / part, loop, resume=recipe.resume)
+    if part not in makers or part not in recipe.preset.parts:
+        raise ValueError(f"there is no part {part!r}; use one of {', '.join(recipe.preset.parts)}")
+    steps = _planned_steps(part, recipe, makers[part])
+    task = makers[part](part, recipe, steps)
+    loop = LoopConfig(
+        steps=task.optimiser.config.steps,  # type: ignore[attr-defined]
+        minutes=recipe.minutes,
+        log_every=recipe.log_every,
+        validate_every=recipe.validate_every,
+        save_every=recipe.save_every,
+    )
+    return train(task, recipe.out / part, loop, resume=recipe.resume, runtime=recipe.runtime)
 
 
-def _codec(part: str, recipe: Recipe) -> TrainingTask:
-    defaults = CodecTrainingConfig()
-    optimiser = replace(defaults.optimiser, steps=recipe.total_steps(part))
-    config = replace(defaults, optimiser=optimiser, seed=recipe.seed)
-    return CodecTask(nano_codec(), config, recipe.recordings("train"), recipe.recordings("dev"))
+def finished(part: str, recipe: Recipe) -> bool:
+    """Whether an earlier run brought the part to its end (the model is always put together again)."""
+    path = recipe.out / part / "training.json"
+    return part != "model" and path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["finished"])
 
 
-def _w2v_bert(part: str, recipe: Recipe) -> TrainingTask:
-    optimiser = OptimiserConfig(steps=recipe.total_steps(part), learning_rate=1.5e-3, weight_decay=0.02)
-    training = W2vBertTraining(optimiser=optimiser, seed=recipe.seed)
-    waves = {split: [item.samples for item in recipe.recordings(split)] for split in ("train", "dev")}
-    return W2vBertTask(waves["train"], waves["dev"], training=training)
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A recipe file as :class:`Recipe` fields: ``preset``, ``seed`` and so on, and one table per part.
+
+    Raises:
+        ValueError: missing, not TOML, or a key that no recipe has.
+    """
+    try:
+        import tomllib  # type: ignore[import-not-found]
+    except ImportError:
+        import tomli as tomllib  # type: ignore[no-redef]
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as a recipe ({error})") from error
+    unknown = sorted(document.keys() - {*RECIPE_KEYS, *PARTS})
+    if unknown:
+        raise ValueError(f"{path}: unknown key {unknown[0]!r}; use {', '.join((*RECIPE_KEYS, *PARTS))}")
+    preset = load_preset(document.pop("preset", "nano"))
+    if "shares" in document:
+        preset = replace(preset, shares=document.pop("shares"))
+    overrides = {part: document.pop(part) for part in PARTS if part in document}
+    return {"preset": preset, "overrides": overrides, **document}
 
 
-def _stage(part: str, recipe: Recipe) -> TrainingTask:
+def _planned_steps(part: str, recipe: Recipe, maker: Maker) -> int | None:
+    """Steps that fill the part's share of the time budget; kept in ``plan.json``, so that a resumed run agrees."""
+    if recipe.budget_minutes is None:
+        return None
+    path = recipe.out / part / "plan.json"
+    if not path.exists():
+        task = maker(part, recipe, 1_000_000)
+        first = getattr(task.config, "quantize_from", 0)  # type: ignore[attr-defined]
+        for step in range(WARM_STEPS):
+            task.training_step(first + step)
+        started = time.monotonic()
+        for step in range(TIMED_STEPS):
+            task.training_step(first + WARM_STEPS + step)
+        step_s = (time.monotonic() - started) / TIMED_STEPS
+        shares = recipe.preset.shares
+        budget_s = 60 * recipe.budget_minutes * shares[part] / sum(shares.values())
+        steps = max(1, int(SAFETY * budget_s / step_s))
+        steps = int(recipe.runtime.totals({"steps": steps if recipe.runtime.is_main else 0.0})["steps"])
+        if recipe.runtime.is_main:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"steps": steps, "step_s": step_s, "budget_s": budget_s}), encoding="utf-8")
+        recipe.runtime.barrier()
+    return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
+
+
+def _codec(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
+    training = recipe.training_of(part, recipe.preset.codec_training, steps)
+    return CodecTask(recipe.preset.codec, training, *recipe.splits(), runtime=recipe.runtime)
+
+
+def _w2v_bert(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
+    training = recipe.training_of(part, recipe.preset.w2v_bert_training, steps)
+    waves = [[item.samples for item in split] for split in recipe.splits()]
+    return W2vBertTask(*waves, recipe.preset.w2v_bert, training, recipe.runtime)
+
+
+def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     kind = part.removeprefix("stage-")
-    rows, n_semantic = _tokens(recipe)
-    optimiser = OptimiserConfig(steps=recipe.total_steps(part))
-    training = StageTraining(optimiser=optimiser, batch=STAGE_BATCH[kind], seed=recipe.seed)
-    return StageTask(rows["train"], rows["dev"], nano_stage(kind, n_semantic=n_semantic), training)
+    training = recipe.training_of(part, recipe.preset.stage_training[kind], steps)
+    train_tokens, dev_tokens = _tokens(recipe)
+    return StageTask(train_tokens, dev_tokens, _fitted(recipe, kind), training, recipe.runtime)
 
 
-def _parallel(part: str, recipe: Recipe) -> TrainingTask:
-    rows, n_semantic = _tokens(recipe)
-    training = ParallelTraining(optimiser=OptimiserConfig(steps=recipe.total_steps(part)), seed=recipe.seed)
-    return ParallelTask(rows["train"], rows["dev"], nano_parallel(n_semantic=n_semantic), training)
+def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
+    training = recipe.training_of(part, recipe.preset.parallel_training, steps)
+    config = recipe.preset.parallel
+    if config is None:
+        raise ValueError(f"preset {recipe.preset.name!r} has no parallel decoder; train another part")
+    train_tokens, dev_tokens = _tokens(recipe)
+    n_semantic = load_tokenizer(recipe.export("semantic")).n_tokens
+    return ParallelTask(train_tokens, dev_tokens, replace(config, n_semantic=n_semantic), training, recipe.runtime)
 
 
-def _tokens(recipe: Recipe) -> tuple[dict[str, list[TokenisedUtterance]], int]:
-    """Tokens of both splits, and how many semantic ones there are."""
+def _tokens(recipe: Recipe) -> list[list[TokenisedUtterance]]:
+    """Cached tokens of both splits."""
     codec, semantic = recipe.export("codec"), recipe.export("semantic")
-    cache = recipe.out / "tokens"
-    rows = {split: tokenised(recipe.recordings(split), codec, semantic, cache) for split in ("train", "dev")}
-    return rows, W2vBertTokenizer.load(semantic).n_tokens
+    return [tokenised(split, codec, semantic, recipe.out / "tokens", recipe.runtime) for split in recipe.splits()]
+
+
+def _fitted(recipe: Recipe, kind: str) -> StageConfig:
+    """The preset's stage, for as many semantic tokens as the tokenizer has."""
+    config = recipe.preset.stages[kind]
+    n_semantic = load_tokenizer(recipe.export("semantic")).n_tokens
+    return replace(config, layout=replace(config.layout, n_semantic=n_semantic))
 
 
 def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
-    speech = [item.samples for item in recipe.recordings("train")]
-    record = {"recordings": len(speech)}
-    fit_kmeans(
-        recipe.export("w2v-bert"),
-        speech,
-        recipe.export("semantic"),
-        n_clusters=N_SEMANTIC,
-        seed=recipe.seed,
-        record=record,
-    )
+    record: dict[str, Any] = {"finished": True}
+    if recipe.runtime.is_main:
+        speech = [item.samples for item in recipe.recordings("train")]
+        record["recordings"] = len(speech)
+        if recipe.semantic_bundle:
+            _fit_bundle(recipe, speech, record)
+        else:
+            fit_kmeans(
+                recipe.export("w2v-bert"),
+                speech,
+                recipe.export("semantic"),
+                n_clusters=recipe.preset.n_semantic,
+                tap_layer=recipe.preset.tap_layer,
+                seed=recipe.seed,
+                record=record,
+                device=recipe.runtime.device,
+            )
+        (recipe.out / "semantic" / "training.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    recipe.runtime.barrier()
     return record
 
 
+def _fit_bundle(recipe: Recipe, speech: list[Any], record: Mapping[str, Any]) -> None:
+    """Clusters over a torchaudio bundle in place of our w2v-BERT; its weights are fetched where they are not cached."""
+    from audiolm.semantic.bundles import BundleTokenizer, BundleTokenizerConfig, load_bundle
+
+    config = BundleTokenizerConfig(
+        bundle=str(recipe.semantic_bundle), layer=recipe.bundle_layer, n_tokens=recipe.preset.n_semantic
+    )
+    waves = [wave[:] for wave in speech]
+    BundleTokenizer.fit(config, load_bundle(config.bundle), waves, seed=recipe.seed).save(
+        recipe.export("semantic"), record
+    )
+
+
 def _assemble(recipe: Recipe) -> dict[str, Any]:
+    """Put the parts side by side in ``model/``, ready for ``from_pretrained``."""
     digests = {}
-    optional = [name for name in OPTIONAL_PARTS if recipe.export(name.replace("_", "-")).is_dir()]
-    for name in (*MODEL_PARTS, *optional):
-        source = recipe.export(name.replace("_", "-"))
-        digests[name] = part_digest(source, name)
-        target = recipe.out / "model" / name
-        if target.exists():
-            shutil.rmtree(target)
-        shutil.copytree(source, target)
-    return {"digests": digests}
+    names = ["codec", "semantic", *(f"stage-{kind}" for kind in recipe.preset.stages)]
+    if recipe.export("stage-parallel").is_dir():
+        names.append("stage-parallel")
+    if recipe.runtime.is_main:
+        for name in names:
+            source, folder = recipe.export(name), name.replace("-", "_")
+            digests[folder] = part_digest(source, stored_part(source))
+            target, staged = recipe.out / "model" / folder, recipe.out / "model" / f".{folder}"
+            for leftover in (staged, target):
+                if leftover.exists():
+                    shutil.rmtree(leftover)
+            shutil.copytree(source, staged)
+            staged.rename(target)
+    recipe.runtime.barrier()
+    return {"digests": digests, "finished": True}
+
+
+def _merged(base: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` over ``base``, nested tables key by key."""
+    merged = dict(base)
+    for key, value in table.items():
+        inside = merged.get(key)
+        both = isinstance(inside, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(inside, value) if both else value  # type: ignore[arg-type]
+    return merged

@@ -107,9 +107,9 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     state = _restore(task, folder) if state_path.exists() else _State()
     meter = EnergyMeter(runtime.device)
-    _loop(task, folder, config, runtime, state, meter)
+    stopped = _loop(task, folder, config, runtime, state, meter)
     validation = state.validation if state.validated_at == state.step else _validated(task, runtime)
-    record = _record(state, validation, runtime, meter)
+    record = _record(state, validation, runtime, meter) | {"finished": not stopped}
     task.export(folder / "export", record)
     if runtime.is_main:
         (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -119,7 +119,8 @@ def train(
 
 def _loop(
     task: TrainingTask, folder: Path, config: LoopConfig, runtime: Runtime, state: _State, meter: EnergyMeter
-) -> None:
+) -> bool:
+    """Steps until the end, the time limit or SIGTERM; gives whether it was SIGTERM."""
     log = LossLog(folder, keep_before=state.step) if runtime.is_main else None
     progress = Progress(task.name, config.steps, state.step) if runtime.is_main else None
     spent_s = state.spent.get("wall_s", 0.0)
@@ -147,6 +148,7 @@ def _loop(
     for reporter in (progress, log):
         if reporter:
             reporter.close()
+    return runtime.any(stop.requested)
 
 
 def _validated(task: TrainingTask, runtime: Runtime) -> dict[str, float]:
