@@ -6,8 +6,9 @@ shapes that never change, so attention here goes over the whole cache, and a mas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from audiolm.incremental import Decoder
@@ -32,23 +33,21 @@ class StaticDecoder(Decoder):
         bias = transformer.distance_bias(cache.capacity)
         self.by_distance = None if bias is None else bias.contiguous()
 
-    def _begin(self) -> Tensor | None:
+    def _begin(self) -> tuple[Tensor | None, Sequence[Tensor], Sequence[Tensor]]:
         mask = torch.zeros_like(self.places, dtype=self.cache.pairs.dtype)
         mask = mask.masked_fill(self.places > self.at, float("-inf"))[None, None, None]
         if self.by_distance is not None:
             mask = mask + self.by_distance[:, (self.at - self.places).clamp(min=0)][None, :, None]
-        return mask if self.padding is None else mask + self.padding
+        if self.padding is not None:
+            mask = mask + self.padding
+        everything = self.cache.pairs.unbind(0)
+        return mask.expand(self.cache.batch, -1, -1, -1), everything, everything
+
+    def _write(self, slot: Tensor, pair: Tensor) -> None:
+        slot.index_copy_(3, self.at, pair)
 
     def _end(self) -> None:
-        self.at += 1
-
-    def _attend(self, index: int, heads: Tensor, mask: Tensor | None) -> Tensor:
-        pair = self.cache.pairs[index]
-        pair.index_copy_(3, self.at, heads[:, 1:].transpose(0, 1).unsqueeze(3))
-        query = heads[:, 0].unsqueeze(2)
-        if mask is not None:
-            mask = mask.expand(len(heads), -1, -1, -1)
-        return F.scaled_dot_product_attention(query, pair[0], pair[1], attn_mask=mask)
+        """The caller counts: what is recorded must not change a Python number."""
 
     def step(self, x: Tensor, positions: Tensor) -> Tensor:
         self.cache.check_room(1)
@@ -86,7 +85,6 @@ class GraphDecoder(StaticDecoder):
         with torch.cuda.stream(side):
             for _ in range(WARM_UP_STEPS):
                 Decoder.step(self, self.x, self.positions)
-                self.at.fill_(self.cache.length)
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):

@@ -7,7 +7,7 @@ and read as a view, keys and values are written in place, and no module is looke
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,21 +21,24 @@ __all__ = ["Decoder", "decoder_for"]
 
 MASK_VALUES = 2**24
 """Most scores (64 MiB) that a mask of the prefix may hold; a longer prefix goes in pieces."""
-SKINNY = range(8, 49)
-SKINNY_WIDTH = 512
-"""Rows and input widths for which ``W x^T`` beat ``x W^T`` on a CPU, up to 1.6 times (docs/benchmarks.md)."""
+SKINNY = range(4, 49)
+SKINNY_WEIGHTS, STRIP = 2**19, 16
+"""For this many rows and at least so many weights, ``W x^T`` in strips of 16 rows of ``W`` takes 0.5 to 0.8 of the time
+of ``x W^T`` on a CPU: a strip stays in the first cache, and the BLAS need not repack the matrix. Smaller matrices lose."""
 
 Map = Callable[[Tensor], Tensor]
+Onto = Callable[[Tensor, Tensor], Tensor]
+"""A matrix applied to the first ``[batch, in]`` and added to the second ``[batch, out]``."""
 
 
 class _Layer(NamedTuple):
     attention_norm: Map
     qkv: Map
     head_scale: Tensor | None
-    out: Map
+    out: Onto
     ff_norm: Map
     up: Map
-    down: Map
+    down: Onto
 
 
 class Decoder:
@@ -83,47 +86,48 @@ class Decoder:
     def step(self, x: Tensor, positions: Tensor) -> Tensor:
         """The next vector of each row, ``[batch, dim]`` at ``positions`` ``[batch]``, to its output ``[batch, dim]``."""
         batch = len(x)
-        mask = self._begin()
+        mask, slots, seen = self._begin()
         turn = None
         if self.speeds is not None:
-            angle = (positions[:, None] * self.speeds)[:, None, None]
-            turn = angle.cos(), angle.sin() * self.signs  # [batch, 1, 1, width]
-        for index, layer in enumerate(self.layers):
-            heads = layer.qkv(layer.attention_norm(x)).view(batch, 3, self.heads, self.width)
+            angle = (positions[:, None] * self.speeds)[:, None, None, None]
+            turn = angle.cos(), angle.sin() * self.signs  # [batch, 1, 1, 1, width]
+        for layer, slot, pair in zip(self.layers, slots, seen, strict=True):
+            heads = layer.qkv(layer.attention_norm(x)).view(batch, 3, self.heads, 1, self.width)
             if layer.head_scale is not None or turn is not None:
                 self._place(heads[:, :2], layer.head_scale, turn)
-            mixed = self._attend(index, heads, mask)
-            x = x + layer.out(mixed.view(batch, -1))
-            x = x + layer.down(self._activate(layer.up(layer.ff_norm(x))))
+            self._write(slot, heads[:, 1:])
+            keys, values = pair.unbind(1)
+            mixed = F.scaled_dot_product_attention(heads[:, 0], keys, values, attn_mask=mask)
+            x = layer.out(mixed.view(batch, -1), x)
+            x = layer.down(self._activate(layer.up(layer.ff_norm(x))), x)
         self._end()
         return self.norm(x)
 
-    def _begin(self) -> Tensor | None:
-        """Scores to add over the keys that this step sees, a view wherever that is possible."""
+    def _begin(self) -> tuple[Tensor | None, Sequence[Tensor], Sequence[Tensor]]:
+        """Scores to add over the keys that this step sees; per layer where its own key and value go, and those seen.
+
+        All are views (only a padded batch with T5 bias adds two rows into a buffer).
+        """
         end = self.cache.check_room(1)
-        if self.bias is None:
-            return None if self.padding is None else self.padding[..., :end]
-        bias = self.bias[..., self.cache.capacity - end :]
-        if self.scores is None or self.padding is None:
-            return bias
-        return torch.add(bias, self.padding[..., :end], out=self.scores[..., :end])
+        slots = self.cache.pairs.narrow(4, end - 1, 1).unbind(0)  # [batch, 2, head, 1, width]
+        seen = self.cache.pairs.narrow(4, 0, end).unbind(0)
+        mask = None if self.padding is None else self.padding[..., :end]
+        if self.bias is not None:
+            bias = self.bias[..., self.cache.capacity - end :]
+            mask = bias if self.scores is None else torch.add(bias, mask, out=self.scores[..., :end])
+        if mask is not None:
+            mask = mask.expand(self.cache.batch, -1, -1, -1)
+        return mask, slots, seen
+
+    def _write(self, slot: Tensor, pair: Tensor) -> None:
+        """Key and value ``[batch, 2, head, 1, width]`` into their place of the cache."""
+        slot.copy_(pair)
 
     def _end(self) -> None:
         self.cache.length += 1
 
-    def _attend(self, index: int, heads: Tensor, mask: Tensor | None) -> Tensor:
-        """``heads``: query, key, value ``[batch, 3, head, width]``; gives ``[batch, head, 1, width]``."""
-        pair = self.cache.pairs[index]  # [2, batch, head, capacity, width]
-        at = self.cache.length
-        pair.select(3, at).copy_(heads[:, 1:].transpose(0, 1))
-        seen = pair.narrow(3, 0, at + 1)
-        query = heads[:, 0].unsqueeze(2)
-        if mask is not None:
-            mask = mask.expand(len(heads), -1, -1, -1)
-        return F.scaled_dot_product_attention(query, seen[0], seen[1], attn_mask=mask)
-
     def _place(self, pair: Tensor, scale: Tensor | None, turn: tuple[Tensor, Tensor] | None) -> None:
-        """Norm and rotate queries and keys ``[batch, 2, head, width]`` in place."""
+        """Norm and rotate queries and keys ``[batch, 2, head, 1, width]`` in place."""
         if scale is not None:
             pair.mul_(scale / torch.hypot(pair.norm(dim=-1, keepdim=True), self.head_floor))
         if turn is not None:
@@ -152,15 +156,15 @@ def _layer(block: nn.Module, batch: int) -> _Layer:
     scale = None
     if isinstance(query_norm, nn.RMSNorm) and isinstance(key_norm, nn.RMSNorm):
         scales = torch.stack((query_norm.weight.detach(), key_norm.weight.detach()))
-        scale = scales[:, None] * math.sqrt(scales.shape[1])  # [2, 1, width]
+        scale = scales[:, None, None] * math.sqrt(scales.shape[1])  # [2, 1, 1, width]
     return _Layer(
         attention_norm=_norm(block.get_submodule("attention_norm")),
         qkv=_map(attention.get_submodule("qkv"), batch, whole=True),
         head_scale=scale,
-        out=_map(attention.get_submodule("out"), batch),
+        out=_onto(attention.get_submodule("out"), batch),
         ff_norm=_norm(block.get_submodule("ff_norm")),
         up=_map(ff.get_submodule("up"), batch),
-        down=_map(ff.get_submodule("down"), batch),
+        down=_onto(ff.get_submodule("down"), batch),
     )
 
 
@@ -182,8 +186,31 @@ def _map(module: nn.Module, batch: int, *, whole: bool = False) -> Map:
     if not isinstance(module, nn.Linear):
         return module
     weight = module.weight.detach()
-    if batch in SKINNY and module.in_features >= SKINNY_WIDTH and not weight.is_cuda:
-        if whole:
-            return lambda x: torch.mm(weight, x.t()).t().contiguous()
-        return lambda x: torch.mm(weight, x.t()).t()
-    return lambda x: F.linear(x, weight)
+    if not _skinny(module, batch):
+        return lambda x: F.linear(x, weight)
+    strips = weight.view(-1, STRIP, module.in_features)
+    if whole:
+        return lambda x: _by_strips(strips, x).contiguous()
+    return lambda x: _by_strips(strips, x)
+
+
+def _onto(module: nn.Module, batch: int) -> Onto:
+    if not isinstance(module, nn.Linear):
+        return lambda x, base: base + module(x)
+    weight = module.weight.detach()
+    if _skinny(module, batch):
+        strips = weight.view(-1, STRIP, module.in_features)
+        return lambda x, base: base + _by_strips(strips, x)
+    turned = weight.t()
+    return lambda x, base: torch.addmm(base, x, turned)
+
+
+def _skinny(module: nn.Linear, batch: int) -> bool:
+    large = module.weight.numel() >= SKINNY_WEIGHTS and module.out_features % STRIP == 0
+    return large and batch in SKINNY and not module.weight.is_cuda
+
+
+def _by_strips(strips: Tensor, x: Tensor) -> Tensor:
+    """``x W^T`` ``[batch, out]`` (transposed in memory), with ``W`` as ``[strip, row, in]``."""
+    columns = x.t().contiguous().expand(len(strips), -1, -1)
+    return torch.bmm(strips, columns).view(-1, len(x)).t()

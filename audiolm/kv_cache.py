@@ -27,8 +27,8 @@ class Cache:
         device: torch.device | str = "cpu",
     ) -> None:
         """``valid``: bool ``[batch, token]`` over the first tokens; those after them are all valid."""
-        self.pairs = torch.empty((layers, 2, batch, heads, capacity, head_dim), device=device)
-        self.keys, self.values = self.pairs[:, 0], self.pairs[:, 1]
+        self.pairs = torch.empty((layers, batch, 2, heads, capacity, head_dim), device=device)
+        self.keys, self.values = self.pairs.unbind(2)
         self.length = 0
         self.capacity = capacity
         self.valid: Tensor | None = None
@@ -38,7 +38,7 @@ class Cache:
 
     @property
     def batch(self) -> int:
-        return self.pairs.shape[2]
+        return self.pairs.shape[1]
 
     def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append ``[batch, head, token, head_dim]`` to ``layer``; gives views of all keys and values so far."""
@@ -62,6 +62,5 @@ class Cache:
         """What to add to the scores of each key: 0, or -inf at padding, ``[batch, 1, 1, capacity]``."""
         if self.valid is None:
             return None
-        return torch.zeros(self.valid.shape, device=self.pairs.device).masked_fill_(~self.valid, float("-inf"))[
-            :, None, None
-        ]
+        padding = torch.zeros(self.valid.shape, device=self.pairs.device).masked_fill_(~self.valid, float("-inf"))
+        return padding[:, None, None]
