@@ -27,18 +27,24 @@ __all__ = ["ParallelTask", "ParallelTraining"]
 class ParallelTraining:
     """``batch`` crops of ``crop`` frames (None: the decoder's window) per step; ``validation_batches``: held out;
     ``finer_weight``: of the codes at levels finer than the drawn one, which SoundStorm does not learn from (0).
-    A crop has few codes of one level, and the finer ones cost no further pass."""
+    A crop has few codes of one level, and the finer ones cost no further pass. ``level_power``: level ``l`` (from 1)
+    is drawn in proportion to ``l ** -level_power``; SoundStorm draws evenly (0), by which the first level, which
+    carries most, is learnt from one crop in twelve. ``prompt_share``: of the crops that have a prompt (SoundStorm: 1).
+    """
 
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(steps=1000, learning_rate=1e-3))
     batch: int = 16
     crop: int | None = None
     validation_batches: int = 4
     finer_weight: float = 0.1
+    level_power: float = 1.0
+    prompt_share: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.finer_weight <= 1:
-            raise ValueError(f"finer_weight is {self.finer_weight}; use 0 to 1")
+        for name in ("finer_weight", "prompt_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; use 0 to 1")
 
 
 class _Crop(NamedTuple):
@@ -140,8 +146,9 @@ class ParallelTask:
         semantic = np.repeat(item.semantic[start : start + width], FRAMES_PER_SEMANTIC)
         codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC]
         frames = codes.shape[1]
-        prompt = int(rng.integers(frames))
-        level = int(rng.integers(self.config.n_levels))
+        prompt = int(rng.integers(frames)) * int(rng.random() < self.training.prompt_share)
+        chances = np.arange(1, self.config.n_levels + 1) ** -self.training.level_power
+        level = int(rng.choice(self.config.n_levels, p=chances / chances.sum()))
         share = math.cos(rng.uniform(0, math.pi / 2))
         hidden = rng.random(frames) < share
         hidden[int(rng.integers(prompt, frames))] = True
