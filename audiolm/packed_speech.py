@@ -35,7 +35,9 @@ class PackedSamples:
         start, stop, step = wanted.indices(self._length)
         if step != 1:
             raise ValueError(f"step is {step}; packed samples are read in one stretch")
-        return self._piece.get_slice(self._name)[start : max(start, stop)].astype(np.float32) / FULL_SCALE
+        if stop <= start:
+            return np.zeros(0, dtype=np.float32)
+        return self._piece.get_slice(self._name)[start:stop].astype(np.float32) / FULL_SCALE
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or np.float32, copy=False)

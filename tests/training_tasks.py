@@ -61,7 +61,9 @@ def recordings(count: int = 3) -> list[Recording]:
 
 
 def codec_task(runtime: Runtime | None = None, *, quantize_from: int = 4) -> CodecTask:
-    training = CodecTrainingConfig(optimiser=OPTIMISER, batch=4, seconds=0.2, quantize_from=quantize_from)
+    training = CodecTrainingConfig(
+        optimiser=OPTIMISER, batch=4, seconds=0.2, quantize_from=quantize_from, start_seconds=20
+    )
     return CodecTask(CODEC, training, recordings(), recordings(1), runtime=runtime)
 
 
