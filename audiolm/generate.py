@@ -21,9 +21,9 @@ PROMPT_FRAMES = 750
 """40 ms frames (30 s, the paper's longest crop) of a prompt's end that are heard; no stage sees further back."""
 
 
-def resynthesise(parts: Parts, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Each clip through the codec at the levels the stages use; same lengths."""
-    return [decode_codes(parts.codec, _codes(parts, clip), parts.device)[: len(clip)] for clip in clips]
+def resynthesise(parts: Parts, clips: Sequence[np.ndarray], levels: int) -> list[np.ndarray]:
+    """Each clip through the codec at its first ``levels``; same lengths."""
+    return [decode_codes(parts.codec, _codes(parts, clip)[:levels], parts.device)[: len(clip)] for clip in clips]
 
 
 def acoustic_generation(

@@ -26,6 +26,8 @@ __all__ = [
     "check_fit",
     "find_folder",
     "load_parts",
+    "on_device",
+    "parameter_count",
     "part_modules",
     "save_parts",
 ]
@@ -80,6 +82,18 @@ def save_parts(parts: Parts, folder: Path, record: Mapping[str, Any]) -> dict[st
     for name, part in part_modules(parts).items():
         part.save(folder / name, note)
     return {name: checkpoint.weights_digest(folder / name) for name in part_modules(parts)}
+
+
+def on_device(parts: Parts, device: Any) -> Parts:
+    """The parts, moved."""
+    return Parts(
+        codec=parts.codec.to(device),
+        tokenizer=parts.tokenizer.to(device),
+        semantic=parts.semantic.to(device),
+        coarse=parts.coarse.to(device),
+        fine=parts.fine.to(device),
+        parallel=parts.parallel.to(device) if parts.parallel is not None else None,
+    )
 
 
 def part_modules(parts: Parts) -> dict[str, Any]:

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from audiolm import checkpoint, generate
-from audiolm.interchange import STAGES, check_fit, find_folder, load_parts, parameter_count, part_modules, save_parts
+from audiolm.interchange import (
+    STAGES,
+    check_fit,
+    find_folder,
+    load_parts,
+    on_device,
+    parameter_count,
+    part_modules,
+    save_parts,
+)
 from audiolm.model_card import model_card
 from audiolm.pipeline import DECODERS, Decoder, Parts
 from audiolm.precision import Precision, check_precision
@@ -75,7 +84,7 @@ class AudioLM:
         check_precision(precision, place)
         folder, name = find_folder(source, revision)
         parts, digests = load_parts(folder)
-        moved = Parts(*(part.to(place) if part is not None else None for part in parts))
+        moved = on_device(parts, place)
         if precision != "float32":
             for kind in STAGES:
                 getattr(moved, kind).compress(precision)
@@ -115,9 +124,11 @@ class AudioLM:
             "precision": self.parts.coarse.precision,
         }
 
-    def resynthesise(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Each clip through the codec alone; same lengths."""
-        return generate.resynthesise(self.parts, _checked(clips))
+    def resynthesise(self, clips: Sequence[np.ndarray], levels: int | None = None) -> list[np.ndarray]:
+        """Each clip through the codec alone, at its first ``levels`` (None: all that the stages use); same lengths."""
+        if levels is not None and not 1 <= levels <= self.parts.levels:
+            raise ValueError(f"levels is {levels}; this model uses 1 to {self.parts.levels}")
+        return generate.resynthesise(self.parts, _checked(clips), levels or self.parts.levels)
 
     def acoustic_generation(
         self,

@@ -70,9 +70,9 @@ def tiny_model(*, paper: bool = False) -> AudioLM:
             CodecConfig(channels=2, latent_dim=8, n_levels=N_COARSE + N_FINE + 1, codebook_size=CODES)
         ).eval()
         codec.quantizer.initialise(torch.randn(200, 8), torch.Generator().manual_seed(0))
-        stages = [tiny_stage(kind, paper=paper) for kind in WINDOWS]
+        semantic, coarse, fine = (tiny_stage(kind, paper=paper) for kind in WINDOWS)
         parallel = tiny_parallel()
-    return AudioLM(Parts(codec, tokenizer, *stages, parallel))
+    return AudioLM(Parts(codec, tokenizer, semantic, coarse, fine, parallel))
 
 
 def noise(samples: int, seed: int) -> np.ndarray:

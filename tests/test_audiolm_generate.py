@@ -19,6 +19,7 @@ from audiolm.semantic.tokenizer import encode_long
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES
 from audiolm.stages import Stage
 
+LIKELIEST = StageSampling(temperature=0.0)
 SEMANTIC_CROP = 20 * FRAME_SAMPLES
 """The tiny stages' longest window in samples."""
 PROMPTS = (1, 800, SEMANTIC_CROP - 1, SEMANTIC_CROP, SEMANTIC_CROP + 1, 3 * SEMANTIC_CROP + 7)
@@ -72,7 +73,7 @@ def test_a_continuation_in_a_batch_equals_the_one_alone(model: AudioLM) -> None:
 
 def test_seed_and_temperature_reach_the_sound(model: AudioLM) -> None:
     clip = noise(8_000, 1)
-    greedy = SamplingOptions(**{name: StageSampling(temperature=0.0) for name in ("semantic", "coarse", "fine")})
+    greedy = SamplingOptions(semantic=LIKELIEST, coarse=LIKELIEST, fine=LIKELIEST)
     sampled = model.acoustic_generation([clip], [1])[0]
     assert not np.array_equal(sampled, model.acoustic_generation([clip], [2])[0])
     np.testing.assert_array_equal(

@@ -11,16 +11,18 @@ from audiolm.audio import AudioClip
 from evaluation.protocols import Generator, RenderRequest
 
 if TYPE_CHECKING:
-    from audiolm import AudioLM
+    from audiolm import AudioLM, SamplingOptions
 
-__all__ = ["GENERATOR", "AudioLMGenerator"]
+__all__ = ["GENERATOR", "AudioLMGenerator", "load_model", "sampling_options"]
+
+STAGES = ("semantic", "coarse", "fine")
 
 
 class AudioLMGenerator:
     """A checkpoint as a :class:`evaluation.protocols.Generator`."""
 
     name = "audiolm"
-    roles: tuple[str, ...] = ("codec", "acoustic", "continuation")
+    roles: tuple[str, ...] = ("codec", "codec-8", "codec-4", "acoustic", "continuation", "unconditional")
 
     def __init__(self, model: AudioLM) -> None:
         self._model = model
@@ -29,16 +31,16 @@ class AudioLMGenerator:
     def render(self, role: str, requests: Sequence[RenderRequest]) -> list[AudioClip]:
         """One clip per request; a continuation is without its prompt. ``requests`` come at the model's rate."""
         seeds = [request.seed for request in requests]
-        if role == "codec":
-            return self._clips(self._model.resynthesise([self._samples(request) for request in requests]))
+        if role in ("codec", "codec-8", "codec-4"):
+            levels = int(role.partition("-")[2]) if "-" in role else None
+            return self._clips(self._model.resynthesise([self._samples(request) for request in requests], levels))
         if role == "acoustic":
             return self._clips(self._model.acoustic_generation([self._samples(request) for request in requests], seeds))
         if role == "continuation":
-            lengths = {request.seconds for request in requests}
-            if len(lengths) > 1:
-                raise ValueError(f"continuations of {sorted(lengths)} s in one batch; ask for one length at a time")
             prompts = [request.recording.cut(0.0, request.prompt_s).samples for request in requests]
-            return self._clips(self._model.continuation(prompts, lengths.pop(), seeds))
+            return self._clips(self._model.continuation(prompts, _one_length(requests), seeds)) if requests else []
+        if role == "unconditional":
+            return self._clips(self._model.unconditional(len(seeds), _one_length(requests), seeds)) if requests else []
         raise ValueError(f"audiolm has no role {role!r}; use one of {', '.join(self.roles)}")
 
     def describe(self) -> Mapping[str, object]:
@@ -52,6 +54,60 @@ class AudioLMGenerator:
         return [AudioClip.from_array(np.asarray(samples), self.sample_rate_hz) for samples in outputs]
 
 
+def load_model(checkpoint: str, device: str, precision: str) -> AudioLM:
+    """The model itself, for ``generate --mode``.
+
+    Raises:
+        ValueError: the checkpoint is not there or not sound, or the device or precision is not to be had.
+    """
+    from audiolm import AudioLM
+
+    return AudioLM.from_pretrained(checkpoint, device=device, precision=precision)  # type: ignore[arg-type]
+
+
+def sampling_options(
+    temperature: Sequence[float] | None,
+    top_k: Sequence[int] | None,
+    top_p: Sequence[float] | None,
+    passes: Sequence[int] | None,
+) -> SamplingOptions:
+    """One value per stage (semantic, coarse, fine), or one for all; ``top_k`` 0 and ``top_p`` 1 keep every token.
+
+    Raises:
+        ValueError: two values or more than three, or a value out of range.
+    """
+    from audiolm import SamplingOptions
+    from audiolm.sampling import Unmasking
+
+    defaults = SamplingOptions()
+    given = {name: _per_stage(name, values) for name, values in (("temperature", temperature), ("top_p", top_p))}
+    kept = [int(value) or None for value in _per_stage("top_k", top_k) or (0, 0, 0)]
+    stages = {}
+    for index, stage in enumerate(STAGES):
+        default = getattr(defaults, stage)
+        chosen = {name: values[index] for name, values in given.items() if values is not None}
+        if chosen.get("top_p") == 1:
+            chosen["top_p"] = None
+        stages[stage] = type(default)(**{"temperature": default.temperature, **chosen, "top_k": kept[index]})
+    unmasking = Unmasking(passes=tuple(passes)) if passes else defaults.unmasking
+    return SamplingOptions(**stages, unmasking=unmasking)
+
+
+def _per_stage(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    if len(values) not in (1, 3):
+        raise ValueError(f"{name} has {len(values)} values; give one, or three for {', '.join(STAGES)}")
+    return tuple(values) * (3 // len(values))
+
+
+def _one_length(requests: Sequence[RenderRequest]) -> float:
+    lengths = {request.seconds for request in requests}
+    if len(lengths) > 1:
+        raise ValueError(f"clips of {sorted(lengths)} s in one batch; ask for one length at a time")
+    return lengths.pop()
+
+
 class _Entry:
     name = "audiolm"
 
@@ -61,9 +117,7 @@ class _Entry:
         Raises:
             ValueError: the checkpoint is not there, not ours, truncated or altered.
         """
-        from audiolm import AudioLM
-
-        return AudioLMGenerator(AudioLM.from_pretrained(checkpoint, device=device))
+        return AudioLMGenerator(load_model(checkpoint, device, "float32"))
 
 
 GENERATOR = _Entry()
