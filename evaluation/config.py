@@ -7,7 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-__all__ = ["RunConfig", "canonical_json", "digest_of"]
+from evaluation.records import CODEC_ROLES, DEFAULT_ROLES
+
+__all__ = ["RENDERED_ROLES", "RunConfig", "canonical_json", "digest_of"]
+
+RENDERED_ROLES = tuple(dict.fromkeys((*CODEC_ROLES, *DEFAULT_ROLES)))
+"""Every role that a system can be asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +22,8 @@ class RunConfig:
     ``prompts``: where utterances come from, or empty for an outside system's files; ``recorded``: that system's
     folder, or empty. ``seconds``: length of a continuation; ``prompt_s``: what the system may hear (3 s as in AudioLM,
     Borsos et al. 2023, section IV); ``max_seconds``: how much of a recording is read. ``scorers``: names, or
-    empty for every one that is ready. Seeds of items derive from ``seed``.
+    empty for every one that is ready. ``roles``: what the system is asked for, or empty for the usual ones that it
+    can make. Seeds of items derive from ``seed``.
     """
 
     prompts: str = ""
@@ -32,6 +38,7 @@ class RunConfig:
     prompt_s: float = 3.0
     max_seconds: float = 12.0
     scorers: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.prompts) == bool(self.recorded):
@@ -44,11 +51,14 @@ class RunConfig:
             raise ValueError(f"max_seconds is {self.max_seconds}; use at least prompt_s + 1 = {self.prompt_s + 1} s")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; use 0 to 2**63 - 1")
+        unknown = [role for role in self.roles if role not in RENDERED_ROLES]
+        if unknown:
+            raise ValueError(f"there is no role {unknown[0]!r} to be made; use some of {', '.join(RENDERED_ROLES)}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit}; keep at least 1 utterance")
 
     def as_dict(self) -> dict[str, object]:
-        return {**asdict(self), "scorers": list(self.scorers)}
+        return {**asdict(self), "scorers": list(self.scorers), "roles": list(self.roles)}
 
 
 def canonical_json(value: object) -> str:

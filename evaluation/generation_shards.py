@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiolm.audio import AudioClip, write_audio
-from evaluation.config import RunConfig, digest_of
+from evaluation.config import RENDERED_ROLES, RunConfig, digest_of
 from evaluation.frames import generation_table, read_generations, write_table
 from evaluation.protocols import Generator, RenderRequest
 from evaluation.recordings import REFERENCE_RATE_HZ, Recording, read_recording
-from evaluation.records import GenerationRecord, Utterance
+from evaluation.records import DEFAULT_ROLES, GenerationRecord, Utterance
 from evaluation.rendering import item_seed, render_batch
 from evaluation.run_folder import RunFolder, audio_name
 
 __all__ = ["ShardJob", "finished_shard", "make_shard"]
-
-RENDERED_ROLES = ("codec", "acoustic", "continuation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +36,14 @@ class ShardJob:
     def roles(self) -> tuple[str, ...]:
         if self.generator is None:
             return ("recorded",)
-        return ("reference", *(role for role in RENDERED_ROLES if role in self.generator.roles))
+        wanted = self.config.roles or DEFAULT_ROLES
+        return ("reference", *(role for role in RENDERED_ROLES if role in wanted and role in self.generator.roles))
 
     def config_sha256(self, role: str) -> str:
         shaping: dict[str, object] = {"role": role, "max_seconds": self.config.max_seconds}
         if role not in ("reference", "recorded"):
             shaping |= {"system": self.system_sha256, "seed": self.config.seed, "prompt_s": self.config.prompt_s}
-        if role == "continuation":
+        if role in ("continuation", "unconditional"):
             shaping["seconds"] = self.config.seconds
         return digest_of(shaping)
 
@@ -134,6 +133,8 @@ def _rendered(
 
 
 def _for_role(recording: Recording, role: str, config: RunConfig) -> Recording:
+    if role == "unconditional":
+        return replace(recording, prompt_s=0.0, transcript=None, note="")
     if role != "continuation" or recording.clip is None:
         return recording
     if not recording.prompt_s:

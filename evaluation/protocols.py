@@ -29,7 +29,8 @@ class RenderRequest:
 class Generator(Protocol):
     """A system that makes audio.
 
-    ``roles``: the subset of ``codec``, ``acoustic``, ``continuation`` it can make. ``render`` returns one
+    ``roles``: what it can make of ``codec`` (and ``codec-8``, ``codec-4``: at the first 8 or 4 levels), ``acoustic``,
+    ``continuation``, ``unconditional`` (of a request only ``seconds`` and ``seed`` count there). ``render`` returns one
     clip per request, in order; a continuation comes **without** its prompt. Results must not depend on
     the batch a request travels in. ``describe`` goes into ``run.json``: checkpoint digest, parameters, options.
     """

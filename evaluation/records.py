@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-__all__ = ["ITEM_ROLES", "ORIGINS", "GenerationRecord", "Utterance"]
+__all__ = ["CODEC_ROLES", "DEFAULT_ROLES", "ITEM_ROLES", "ORIGINS", "GenerationRecord", "Utterance"]
 
-ITEM_ROLES = ("reference", "codec", "acoustic", "continuation", "unconditional", "recorded", "shuffled")
+CODEC_ROLES = ("codec", "codec-8", "codec-4")
+"""The recording through the codec: at all levels that the system uses, and at the first 8 and 4 of them."""
+
+DEFAULT_ROLES = ("codec", "acoustic", "continuation", "unconditional")
+"""What a system is asked for unless a run says otherwise."""
+
+ITEM_ROLES = ("reference", *CODEC_ROLES, "acoustic", "continuation", "unconditional", "recorded", "shuffled")
 """Roles of an item (design, section 5). ``reference`` is the ceiling, ``shuffled`` the floor."""
 
 ORIGINS = ("human", "synthetic", "unknown")

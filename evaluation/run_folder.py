@@ -37,6 +37,10 @@ class RunFolder:
         return self.path / "scores.parquet"
 
     @property
+    def transcripts(self) -> Path:
+        return self.path / "transcripts.parquet"
+
+    @property
     def measures(self) -> Path:
         return self.path / "measures.json"
 

@@ -6,10 +6,10 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 
-from evaluation.metrics import Metric, MetricSpec, Outcome, ScoreInput, Skipped
+from evaluation.metrics import Metric, MetricSpec, Noted, Outcome, ScoreInput, Skipped
 from evaluation.records import GenerationRecord
 from evaluation.score_inputs import ClipStore, score_input
-from evaluation.score_store import Cell
+from evaluation.score_store import NOTE, Cell
 
 __all__ = ["LoadedScorer", "all_cells", "item_measures", "score_batch"]
 
@@ -63,9 +63,11 @@ def all_cells(spec: MetricSpec, status: str, reason: str) -> list[Cell]:
 def _cells(spec: MetricSpec, outcome: Outcome) -> list[Cell]:
     if isinstance(outcome, Skipped):
         return all_cells(spec, "skipped", outcome.reason or "the scorer gave no reason")
-    cells = []
+    values = outcome.values if isinstance(outcome, Noted) else outcome
+    texts = outcome.texts if isinstance(outcome, Noted) else {}
+    cells = [Cell(name, math.nan, NOTE, text) for name, text in texts.items()]
     for name in item_measures(spec):
-        value = outcome.get(name)
+        value = values.get(name)
         if value is None:
             cells.append(Cell(name, math.nan, "failed", f"the scorer gave no {name}"))
         elif not math.isfinite(value):

@@ -8,11 +8,11 @@ from pathlib import Path
 from audiolm.audio import AudioClip
 from evaluation.config import digest_of
 from evaluation.metrics import MetricSpec, ScoreInput
-from evaluation.records import GenerationRecord
+from evaluation.records import CODEC_ROLES, GenerationRecord
 
 __all__ = ["ClipStore", "content_key", "precondition", "references_of", "score_input"]
 
-ROLES_WITH_PROMPT = ("reference", "codec", "acoustic")
+ROLES_WITH_PROMPT = ("reference", *CODEC_ROLES, "acoustic")
 """Roles whose clip holds the prompt itself; it is cut off for scorers that compare with the prompt."""
 
 
@@ -38,6 +38,8 @@ def precondition(spec: MetricSpec, record: GenerationRecord, reference: Generati
     """Why this item cannot be scored by this scorer; empty where it can."""
     if "transcript" in spec.needs and record.transcript is None:
         return f"needs a transcript and the item has none{f' ({record.note})' if record.note else ''}"
+    if "recording" in spec.needs and (reference is None or not reference.audio_path):
+        return "needs the recording itself, and that of this utterance could not be used"
     if "prompt" in spec.needs:
         if record.role == "recorded":
             return "needs a prompt and recorded files have none"
@@ -65,6 +67,8 @@ def content_key(spec: MetricSpec, version: str, record: GenerationRecord, refere
         parts["transcript"] = record.transcript
     if "prompt" in spec.needs and reference is not None:
         parts["prompt"] = [reference.content_sha256, record.prompt_s]
+    if "recording" in spec.needs and reference is not None:
+        parts["recording"] = reference.content_sha256
     return digest_of(parts)
 
 
@@ -74,14 +78,17 @@ def score_input(
     """The item at the scorer's rate; call it only where :func:`precondition` has nothing against it."""
     clip = clips.clip(record.audio_path, spec.sample_rate_hz)
     cut_s = _cut_s(spec, record)
-    prompt = None
-    if "prompt" in spec.needs and reference is not None:
-        prompt = clips.clip(reference.audio_path, spec.sample_rate_hz).cut(0.0, record.prompt_s)
+    prompt = recording = None
+    if reference is not None and spec.needs & {"prompt", "recording"}:
+        whole = clips.clip(reference.audio_path, spec.sample_rate_hz)
+        prompt = whole.cut(0.0, record.prompt_s) if "prompt" in spec.needs else None
+        recording = (whole.cut(cut_s) if cut_s else whole) if "recording" in spec.needs else None
     return ScoreInput(
         item_id=record.item_id,
         role=record.role,
         clip=clip.cut(cut_s) if cut_s else clip,
         prompt=prompt,
+        recording=recording,
         transcript=record.transcript if "transcript" in spec.needs else None,
     )
 

@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 from evaluation.config import digest_of
 from evaluation.frames import write_table
 
-__all__ = ["Cell", "ScoreStore"]
+__all__ = ["NOTE", "Cell", "ScoreStore"]
+
+NOTE = "note"
+"""Status of a cell that is no measure: its ``reason`` is a text that the scorer gave beside the values."""
 
 PART_SCHEMA = pa.schema(
     [

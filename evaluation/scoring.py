@@ -1,4 +1,4 @@
-"""Step 3 of a run: every item by every scorer, to ``scores.parquet`` and ``measures.json``.
+"""Step 3 of a run: every item by every scorer, to ``scores.parquet``, ``transcripts.parquet`` and ``measures.json``.
 
 Shard outer, scorer inner: a shard's clips are decoded once and resampled once per rate, then every scorer sees them
 in batches. Results are kept by content, so a rerun computes only what changed.
@@ -19,9 +19,10 @@ from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.score_batches import all_cells
 from evaluation.score_inputs import content_key, precondition, references_of
-from evaluation.score_store import Cell, ScoreStore
+from evaluation.score_store import NOTE, Cell, ScoreStore
 from evaluation.score_workers import Job, Workers, score_workers
 from evaluation.scorers import scorer_version
+from evaluation.transcripts import Note, write_transcripts
 
 __all__ = ["SHARD_UTTERANCES", "describe_measures", "score_items"]
 
@@ -54,6 +55,7 @@ def score_items(
     names = sorted(by_utterance)
     total = sum(record.role in metric.spec.roles for record in records for metric in metrics)
     rows: list[dict[str, object]] = []
+    notes: list[Note] = []
     with progress("score", total) as advance, score_workers(run.path, metrics, device, workers) as pool:
         for start in range(0, len(names), shard_utterances):
             shard = [record for name in names[start : start + shard_utterances] for record in by_utterance[name]]
@@ -62,9 +64,13 @@ def score_items(
                 name = metric.spec.name
                 for record in shard:
                     for cell in results.get((name, record.item_id), ()):
-                        rows.append(_row(record, name, versions[name], cell, run_id))
+                        if cell.status == NOTE:
+                            notes.append(Note(record, name, cell.measure, cell.reason))
+                        else:
+                            rows.append(_row(record, name, versions[name], cell, run_id))
     frame = pd.DataFrame(rows, columns=SCORE_SCHEMA.names)
     write_scores(run.scores, frame)
+    write_transcripts(run.transcripts, notes)
     return frame
 
 

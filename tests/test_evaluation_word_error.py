@@ -8,8 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiolm.audio import AudioClip
-from evaluation.metrics import ScoreInput, Skipped
-from evaluation.metrics.word_error import METRIC, WordErrorScorer, count_errors, has_loop, normalise
+from evaluation.asr.normalisers import plain, seed_tts
+from evaluation.asr.text_alignment import AlignedWord, align_words, kept_words, longest_insertion
+from evaluation.metrics import Noted, ScoreInput, Skipped
+from evaluation.metrics.word_error import (
+    METRIC,
+    WordErrorScorer,
+    count_errors,
+    has_loop,
+    normalise,
+    seed_tts_error_rate,
+)
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd"]), max_size=8)
 
@@ -91,18 +100,66 @@ def test_a_batch_keeps_its_order_its_texts_and_its_reasons() -> None:
     score = scorer({0.25: "Hello World!", 0.5: "", 0.125: "unused"})
     outcomes = score([item("a", 0.25, "HELLO WORLD"), item("b", 0.125, "--- !"), item("c", 0.5, "gone again")])
     first, second, third = outcomes
-    assert not isinstance(first, Skipped) and not isinstance(third, Skipped)
-    assert first["errors"] == 0 and first["silence"] == 0
+    assert isinstance(first, Noted) and isinstance(third, Noted)
+    assert first.values["errors"] == 0 and first.values["silence"] == 0
+    assert first.texts["hypothesis"] == "hello world" and first.texts["heard"] == "Hello World!"
     assert isinstance(second, Skipped) and "no words" in second.reason
-    assert third["deletions"] == 2 and third["silence"] == 1
+    assert third.values["deletions"] == 2 and third.values["silence"] == 1
     assert score.texts == {"a": "Hello World!", "c": ""}
     assert score([item("z", 0.125, None)]) == [Skipped("transcript has no words; give the text that was spoken")]
     assert score.texts == {}
 
 
+@settings(max_examples=50)
+@given(reference=WORDS.filter(bool), heard=WORDS)
+def test_an_alignment_spells_both_texts(reference: list[str], heard: list[str]) -> None:
+    steps = align_words(" ".join(reference), " ".join(heard))
+    assert [step.reference for step in steps if step.reference] == reference
+    assert [step.heard for step in steps if step.heard] == heard
+    for step in steps:
+        kinds = {"hit": step.reference == step.heard, "substitution": bool(step.reference and step.heard)}
+        kinds |= {"deletion": not step.heard, "insertion": not step.reference}
+        assert kinds[step.operation]
+    assert sum(step.operation != "hit" for step in steps) == edit_distance(reference, heard)
+
+
+def test_invented_words_are_a_burst_and_misheard_ones_are_not() -> None:
+    said = "one two three"
+    assert count_errors(said, "one two thank you for watching this three")["insertion_burst"] == 1
+    assert count_errors(said, "one two thank you for watching three")["insertion_burst"] == 0  # four
+    assert count_errors("a b c d e f g", "h i j k l m n")["insertion_burst"] == 0  # substitutions
+    assert longest_insertion([]) == 0
+
+
+def test_kept_words_are_counted_by_their_place() -> None:
+    said = "the cat and the dog"
+    recording, clip = align_words(said, "the cat or the dog"), align_words(said, "oh the dog and the dog")
+    assert kept_words(recording, clip) == (3, 4)  # both "the" and "dog"; "cat" is lost, "and" never was heard
+    assert kept_words(recording, recording) == (4, 4)
+    assert kept_words(recording, [AlignedWord("deletion", word, "") for word in said.split()]) == (0, 4)
+    with pytest.raises(ValueError, match="5 and 1 words"):
+        kept_words(recording, align_words("cat", "cat"))
+
+
+def test_seed_tts_arithmetic_has_its_quirks() -> None:
+    assert seed_tts("Well-known  (\u201cfifty\u201d)   o'clock!") == "wellknown fifty  o'clock"
+    assert seed_tts_error_rate("a well-known man", "a well known man") == pytest.approx(2 / 3)
+    assert count_errors(plain("a well-known man"), plain("a well known man"))["errors"] == 0
+    assert seed_tts_error_rate("fifty men", "50 men") == 0.5
+    assert count_errors(normalise("fifty men"), normalise("50 men"))["errors"] == 0
+    # The mean of two clips' rates is 0.5 where one word in five is wrong: short clips weigh as much as long ones.
+    rates = [seed_tts_error_rate("no", "yes"), seed_tts_error_rate("one two three four", "one two three four")]
+    assert sum(rates) / 2 == 0.5
+
+
+def test_the_plain_normaliser_keeps_spelling_and_apostrophes() -> None:
+    assert plain("Don\u2019t  COLOUR it \u2014 50% 'now'!") == "don't colour it 50 'now'"
+    assert plain(" ' - ... ") == ""
+
+
 def test_the_spec_has_every_count_and_no_role_without_a_reference_text() -> None:
     per_item = {measure.name for measure in METRIC.spec.measures if measure.aggregate != "ratio_of_sums"}
-    assert per_item == set(count_errors("a", "b"))
+    assert per_item == set(count_errors("a", "b")) | {"errors_plain", "words_plain", "wer_seed_tts"}
     assert "continuation" not in METRIC.spec.roles
     for measure in METRIC.spec.measures:
         if measure.aggregate == "ratio_of_sums":

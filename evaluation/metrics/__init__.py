@@ -8,7 +8,7 @@ from typing import Protocol
 
 from audiolm.audio import AudioClip
 
-__all__ = ["Measure", "Metric", "MetricSpec", "Outcome", "ScoreInput", "Skipped"]
+__all__ = ["Measure", "Metric", "MetricSpec", "Noted", "Outcome", "ScoreInput", "Skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,8 @@ class Measure:
 class MetricSpec:
     """What a scorer is and what it needs; dispatch, skip reasons, labels and method cards come from it.
 
-    ``needs``: subset of ``transcript`` and ``prompt`` (the prompt part of the same utterance's recording).
+    ``needs``: subset of ``transcript``, ``prompt`` (the prompt part of the same utterance's recording) and
+    ``recording`` (that recording itself, for roles that keep its timing).
     ``roles``: the roles it is defined for. ``sample_rate_hz``: the rate it gets its clips at.
     ``min_duration_s`` applies to the scored clip. ``extra``: the install extra that brings its libraries.
     ``version`` changes whenever the same audio may give another value.
@@ -61,13 +62,15 @@ class ScoreInput:
     """One item, ready to be scored: clips at the scorer's rate.
 
     ``clip`` is what is judged, the prompt cut off for roles that hold it when ``prompt`` is needed;
-    ``prompt`` is the recording's first ``prompt_s`` seconds, or None.
+    ``prompt`` is the recording's first ``prompt_s`` seconds, or None. ``recording`` starts where ``clip`` starts, or is
+    None; its length may differ by what the system added or lost at the end.
     """
 
     item_id: str
     role: str
     clip: AudioClip
     prompt: AudioClip | None = None
+    recording: AudioClip | None = None
     transcript: str | None = None
 
 
@@ -78,7 +81,15 @@ class Skipped:
     reason: str
 
 
-Outcome = Mapping[str, float] | Skipped
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Values with texts that belong beside them (by name), such as the words that were heard."""
+
+    values: Mapping[str, float]
+    texts: Mapping[str, str]
+
+
+Outcome = Mapping[str, float] | Noted | Skipped
 """What a scorer gives per item: every item measure of its spec by name, or the reason for none."""
 
 
