@@ -20,14 +20,18 @@ VERBS = {
     "generate": ("evaluation.cli.generate", "only make audio: every prompt in every role"),
     "score": ("evaluation.cli.score", "score a run folder again, computing only what changed"),
     "report": ("evaluation.cli.report", "build the report of a finished run again"),
+    "verify": ("reports.cli.verify", "say whether any file of a run was changed since its report was built"),
+    "compare": ("reports.cli.compare", "two audits: findings new, fixed, regressed, within noise"),
+    "plan": ("evaluation.cli.plan", "lay down policy, prompts, slices, seeds and sample sizes before an audit"),
     "detect": ("evaluation.cli.detect", "say of audio files whether they are synthetic speech, or give no opinion"),
+    "abx": ("evaluation.cli.abx", "phone discriminability of tokens and features, within and across speakers"),
     "data": ("evaluation.cli.data", "inspect prompts: speakers, hours, groups, rows that cannot be used"),
     "doctor": ("evaluation.cli.doctor", "which evaluators are ready here, and what brings the missing ones"),
     "train": ("audiolm.cli", "train a part of the model"),
     "codec": ("audiolm.codec.cli", "recordings to files of a few kbit/s and back, and how the codes are used"),
 }
 EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
-FOREIGN_VERBS = ("train", "codec")
+FOREIGN_VERBS = ("train", "codec", "verify", "compare")
 """Verbs whose module has a ``main`` of its own."""
 
 
