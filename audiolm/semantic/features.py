@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-__all__ = ["LogMel", "LogMelConfig", "frame_mask"]
+__all__ = ["LogMel", "LogMelConfig", "frame_mask", "stretch_bands"]
 
 MIN_POWER = 1e-7
 """Floor below the logarithm: about the power of 16-bit rounding noise in one mel band."""
@@ -79,3 +80,22 @@ class LogMel(nn.Module):
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
     """Bool ``[batch, frames]``: True where the frame index is below the row's length."""
     return torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def stretch_bands(log_mel: Tensor, factors: Tensor, config: LogMelConfig) -> Tensor:
+    """``log_mel`` ``[batch, frame, mel]`` as if each row's frequencies were divided by its factor ``[batch]``.
+
+    Band values are interpolated between the two bands around the wanted frequency; beyond the ends the end bands stand.
+    """
+    low, high = (2595.0 * math.log10(1.0 + hz / 700.0) for hz in (config.low_hz, config.high_hz))
+    step = (high - low) / (config.n_mels + 1)
+    band = torch.arange(1, config.n_mels + 1, device=log_mel.device)
+    centres_hz = 700.0 * (10.0 ** ((low + step * band) / 2595.0) - 1.0)
+    wanted = 2595.0 * torch.log10(1.0 + factors[:, None] * centres_hz / 700.0)
+    place = ((wanted - low) / step - 1.0).clamp(0, config.n_mels - 1)  # [batch, mel]
+    below = place.floor().long().clamp(max=config.n_mels - 2)
+    share = (place - below).unsqueeze(1)
+    lower, upper = (
+        log_mel.gather(2, index.unsqueeze(1).expand(-1, log_mel.shape[1], -1)) for index in (below, below + 1)
+    )
+    return lower + share * (upper - lower)

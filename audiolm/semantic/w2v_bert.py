@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiolm.semantic.conformer import Conformer, ConformerConfig
-from audiolm.semantic.features import LogMel, LogMelConfig, frame_mask
+from audiolm.semantic.features import LogMel, LogMelConfig, frame_mask, stretch_bands
 from audiolm.semantic.quantizer import Quantized, QuantizerConfig, TargetQuantizer
 
 __all__ = ["FRAME_SAMPLES", "Losses", "UsageShare", "W2vBert", "W2vBertConfig", "draw_mask", "nano", "paper"]
@@ -29,7 +29,15 @@ PART = "w2v_bert"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class W2vBertConfig:
     """``mask_start`` and ``mask_span``: chance that a 40 ms frame opens a masked span, and the span's frames
-    (Chung et al. 2021, section 4.2); ``distractors`` and ``temperature``: of the contrastive loss."""
+    (Chung et al. 2021, section 4.2); ``distractors`` and ``temperature``: of the contrastive loss.
+
+    Deviations, all off by default. ``warp``: in training the input's frequency axis is stretched by a factor of
+    1 +- warp per row (vocal tract length perturbation, Jaitly and Hinton 2013) while targets come from the unstretched
+    spectrum, so that what is learnt depends less on the speaker. ``classes``: above 0, the second stack predicts given
+    labels with that many classes instead of the quantiser's codes (clusters of an earlier model's features as in
+    HuBERT, Hsu et al. 2021; or aligned phones, and then the tokens are text-informed). ``predict_visible``: it predicts
+    the frames that are not hidden as well.
+    """
 
     log_mel: LogMelConfig = field(default_factory=LogMelConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
@@ -40,10 +48,15 @@ class W2vBertConfig:
     mask_span: int = 10
     distractors: int = 50
     temperature: float = 0.1
+    warp: float = 0.0
+    classes: int = 0
+    predict_visible: bool = False
 
     def __post_init__(self) -> None:
         if self.contrastive.dim != self.masked.dim:
             raise ValueError(f"both stacks need one width, not {self.contrastive.dim} and {self.masked.dim}")
+        if not 0 <= self.warp < 1 or self.classes < 0:
+            raise ValueError(f"warp {self.warp} must lie in [0, 1) and classes {self.classes} must be 0 or more")
         if self.quantizer.n_mels != self.log_mel.n_mels:
             raise ValueError(f"quantizer.n_mels is {self.quantizer.n_mels}; use log_mel.n_mels {self.log_mel.n_mels}")
 
@@ -112,7 +125,7 @@ class W2vBert(nn.Module):
         self.masked = Conformer(config.masked)
         self.quantizer = TargetQuantizer(config.quantizer)
         self.to_target = nn.Linear(dim, config.quantizer.target_dim)
-        self.to_code = nn.Linear(dim, config.quantizer.codes)
+        self.to_code = nn.Linear(dim, config.classes or config.quantizer.codes)
 
     def features(self, waveform: Tensor, lengths: Tensor, layer: int) -> Tensor:
         """Output of block ``layer`` (1-based) of the masked-prediction stack, without masking.
@@ -147,22 +160,37 @@ class W2vBert(nn.Module):
         mask: Tensor,
         generator: torch.Generator | Sequence[torch.Generator],
         share: UsageShare | None = None,
+        labels: Tensor | None = None,
     ) -> Losses:
         """``mask``: bool ``[batch, frame]``, frames to hide (:func:`draw_mask`); ``generator``, or one for each row,
-        draws distractors; ``share``: where the rows are a part of a batch, for the diversity of the whole batch."""
+        draws stretch and distractors; ``share``: where the rows are a part of a batch, for the diversity of the whole
+        batch; ``labels``: int64 ``[batch, frame]`` where the configuration has ``classes``, -1 where unknown."""
+        if (labels is None) != (self.config.classes == 0):
+            raise ValueError(f"the model predicts {self.config.classes} given classes; give labels where that is not 0")
         with torch.autocast(waveform.device.type, enabled=False):  # half precision is too coarse for spectra and codes
             log_mel, valid = self.spectrum(waveform, lengths)
             quantized = self.quantizer(log_mel)
-        x = self.subsampler(log_mel, valid)
+            seen = self._stretched(log_mel, generator) if self.training and self.config.warp else log_mel
+        x = self.subsampler(seen, valid)
         x = torch.where(mask.unsqueeze(-1), self.mask_vector, x)
         context = self.contrastive(x, valid)
         contrastive = self._contrast(self.to_target(context), quantized, mask, generator)
-        logits = self.to_code(self.masked(context, valid)[mask])
-        wanted = quantized.codes[mask]
-        masked = F.cross_entropy(logits, wanted)
+        asked = valid if self.config.predict_visible else mask
+        if labels is not None:
+            asked = asked & (labels >= 0)
+        logits = self.to_code(self.masked(context, valid)[asked])
+        wanted = (quantized.codes if labels is None else labels)[asked]
+        masked = F.cross_entropy(logits, wanted) if len(wanted) else logits.sum()
         diversity, perplexity = self._diversity(quantized, valid, share)
         accuracy = (logits.detach().argmax(-1) == wanted).float().mean()
         return Losses(contrastive + diversity + masked, contrastive, diversity, masked, accuracy, perplexity)
+
+    def _stretched(self, log_mel: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
+        rows = len(log_mel)
+        single = isinstance(generator, torch.Generator)
+        draws = [torch.rand((), generator=generator if single else generator[row]) for row in range(rows)]
+        factors = 1 + self.config.warp * (2 * torch.stack(draws) - 1)
+        return stretch_bands(log_mel, factors.to(log_mel.device), self.config.log_mel)
 
     def _contrast(
         self,
