@@ -154,7 +154,7 @@ def _prompts(args: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
 
 def _made(
     model: Any, args: argparse.Namespace, group: Sequence[Item], settings: dict[str, Any]
-) -> list[Iterable[np.ndarray]]:
+) -> Sequence[Iterable[np.ndarray]]:
     """Blocks of samples for each item of ``group``, in order."""
     seeds = [item.seed for item in group]
     if args.mode == "acoustic":

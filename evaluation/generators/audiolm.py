@@ -85,7 +85,7 @@ def sampling_options(
     stages = {}
     for index, stage in enumerate(STAGES):
         default = getattr(defaults, stage)
-        chosen = {name: values[index] for name, values in given.items() if values is not None}
+        chosen: dict[str, float | None] = {name: values[index] for name, values in given.items() if values is not None}
         if chosen.get("top_p") == 1:
             chosen["top_p"] = None
         stages[stage] = type(default)(**{"temperature": default.temperature, **chosen, "top_k": kept[index]})
