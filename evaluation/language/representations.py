@@ -27,7 +27,8 @@ def parse_representation(
         ValueError: no such representation; the message names the forms there are.
     """
     base, slash, count = text.rpartition("/")
-    if slash and count.isdigit() and not Path(text.partition(":")[2] or ".").is_dir():
+    place = text.partition(":")[2]
+    if slash and count.isdigit() and not (place and Path(place).is_dir()):
         features = parse_representation(base, training=training, seed=seed, device=device)
         return clustered(features, training(), n_clusters=int(count), seed=seed)
     kind, colon, rest = text.partition(":")
