@@ -8,14 +8,11 @@ FOLDER holds a model with ``stage_parallel``. Speed and quality use LibriSpeech 
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 import os
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,23 +23,22 @@ from audiolm.parallel import MaskedRows, ParallelStage
 from audiolm.pipeline import Decoder
 from audiolm.semantic.tokenizer import encode_long
 from audiolm.stages import Stage
+from tests.benchmarks.table import Row, alternate, compared, finish, parser
 
 RATE_HZ = 16_000
 CROP_S = 3.0
 MASK_DRAWS = 8
 ROUNDS = 3
 DECODERS: tuple[Decoder, ...] = ("autoregressive", "parallel")
-Row = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--parts", default="speed,loss,quality")
-    parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(argv)
+    options = parser(__doc__)
+    options.add_argument("--model", required=True)
+    options.add_argument("--parts", default="speed,loss,quality")
+    options.add_argument("--clips", type=int, default=8)
+    options.add_argument("--seconds", type=float, default=4.0)
+    args = options.parse_args(argv)
     model = AudioLM.from_pretrained(args.model)
     clips = _clips(args.clips)
     makers: dict[str, Callable[[], list[Row]]] = {
@@ -50,37 +46,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         "loss": lambda: losses(model, [samples for samples, _ in clips]),
         "quality": lambda: quality(model, clips, args.seconds),
     }
-    rows = [row for part in args.parts.split(",") for row in makers[part]()]
-    if args.json:
-        print(json.dumps(rows))
-        return 0
-    for row in rows:
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f} x {row['against']}"
-        print(f"{row['name']:<52} {row['value']:>10.3f} {row['unit']:<12} {ratio}")
-    return 0
+    return finish([row for part in args.parts.split(",") for row in makers[part]()], args.json)
 
 
 def speed(model: AudioLM, clips: Sequence[np.ndarray], seconds: float) -> list[Row]:
     """Codes per second of a continuation at batch 1 and 4, the decoders in turn; and the wait for the first sound."""
     prompt = clips[0][: 3 * RATE_HZ]
     codes = 50 * model.parts.levels * seconds
+    first, second = DECODERS
     rows = []
     for batch in (1, 4):
-        times: dict[str, list[float]] = {name: [] for name in DECODERS}
-        for _ in range(ROUNDS):
-            for name in DECODERS:
-                prompts, seeds = [prompt] * batch, list(range(batch))
-                times[name].append(
-                    _timed(lambda p=prompts, s=seeds, n=name: model.continuation(p, seconds, s, decoder=n))
-                )
-        best = {name: batch * codes / min(values) for name, values in times.items()}
+        prompts, seeds = [prompt] * batch, list(range(batch))
+        calls = {name: partial(model.continuation, prompts, seconds, seeds, decoder=name) for name in DECODERS}
+        times = alternate(calls, ROUNDS, warm_up=1)
+        rates = {name: batch * codes / times[name] for name in DECODERS}
+        rows.append(Row(name=f"continuation, batch {batch}, {first}", value=rates[first], unit="codes/s"))
+        rows.append(compared(f"continuation, batch {batch}, {second}", rates[second], "codes/s", first, rates[first]))
         for name in DECODERS:
-            rows.append(_row(f"continuation batch {batch} {name}", best[name], "codes/s", best[DECODERS[0]]))
-            rows.append(_row(f"real-time factor batch {batch} {name}", min(times[name]) / seconds / batch, "s/s"))
-    for name in DECODERS:
-        waits = [_timed(lambda n=name: next(model.stream(prompt, seconds, 0, decoder=n))) for _ in range(ROUNDS)]
-        rows.append(_row(f"stream: first sound {name}", min(waits), "s"))
-    return rows
+            rows.append(_row(f"real-time factor, batch {batch}, {name}", times[name] / seconds / batch, "s/s"))
+
+    def first_sound(name: Decoder) -> None:
+        next(model.stream(prompt, seconds, 0, decoder=name))
+
+    waits = alternate({name: partial(first_sound, name) for name in DECODERS}, ROUNDS, warm_up=1)
+    return rows + [_row(f"stream, first sound, {name}", wait, "s") for name, wait in waits.items()]
 
 
 def losses(model: AudioLM, clips: Sequence[np.ndarray]) -> list[Row]:
@@ -176,23 +165,8 @@ def quality(model: AudioLM, clips: Sequence[tuple[np.ndarray, str]], seconds: fl
     return rows
 
 
-def _row(name: str, value: float, unit: str, against: float | None = None) -> Row:
-    ratio = value / against if against else None
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "against": DECODERS[0] if against else None,
-        "ratio": ratio,
-        "target": None,
-        "met": None,
-    }
-
-
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def _row(name: str, value: float, unit: str) -> Row:
+    return Row(name=name, value=value, unit=unit)
 
 
 def _clips(count: int) -> list[tuple[np.ndarray, str]]:
