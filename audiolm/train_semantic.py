@@ -16,6 +16,7 @@ from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, modu
 from audiolm.packed_speech import PackedSamples
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
+from audiolm.semantic.features import frame_mask
 from audiolm.semantic.kmeans import fit_centroids
 from audiolm.semantic.tokenizer import TokenizerConfig, W2vBertTokenizer
 from audiolm.semantic.w2v_bert import (
@@ -51,17 +52,22 @@ class W2vBertTraining:
 
 
 class _Batch(NamedTuple):
-    """``waves`` ``[row, time]``, ``lengths`` ``[row]`` and ``mask`` ``[row, frame]``, in 640-sample frames; ``seeds``
-    of the rows' distractors."""
+    """``waves`` ``[row, time]``, ``lengths`` ``[row]``, ``mask`` and ``asked`` (hidden, and to be predicted) and
+    ``labels`` where the model has classes, ``[row, frame]``, in 640-sample frames; ``seeds`` of the rows' draws."""
 
     waves: Tensor
     lengths: Tensor
     mask: Tensor
+    asked: Tensor
+    labels: Tensor | None
     seeds: list[int]
 
     def rows(self, rows: slice, device: torch.device) -> _Batch:
-        waves, lengths, mask = (values[rows].to(device) for values in (self.waves, self.lengths, self.mask))
-        return _Batch(waves, lengths, mask, self.seeds[rows])
+        waves, lengths, mask, asked = (
+            values[rows].to(device) for values in (self.waves, self.lengths, self.mask, self.asked)
+        )
+        labels = None if self.labels is None else self.labels[rows].to(device)
+        return _Batch(waves, lengths, mask, asked, labels, self.seeds[rows])
 
     @property
     def draws(self) -> list[torch.Generator]:
@@ -69,7 +75,10 @@ class _Batch(NamedTuple):
 
 
 class W2vBertTask:
-    """w2v-BERT on lists of 16 kHz float32 waveforms ``[time]``; the training loop drives it."""
+    """w2v-BERT on lists of 16 kHz float32 waveforms ``[time]``; the training loop drives it.
+
+    ``labels``, ``dev_labels``: int64 ``[time // 640]`` for each waveform, -1 where unknown, if the model has classes.
+    """
 
     name = "w2v_bert"
 
@@ -80,10 +89,15 @@ class W2vBertTask:
         model: W2vBertConfig | None = None,
         training: W2vBertTraining | None = None,
         runtime: Runtime | None = None,
+        *,
+        labels: Sequence[np.ndarray] | None = None,
+        dev_labels: Sequence[np.ndarray] | None = None,
     ) -> None:
         self.config = model or nano()
         self.runtime = runtime or Runtime()
         self.training = training or W2vBertTraining()
+        self.labels = _checked_labels(train, labels, self.config.classes, "training")
+        self.dev_labels = _checked_labels(dev, dev_labels, self.config.classes, "development")
         self.train, self.dev = _usable(train, "training"), _usable(dev, "development")
         seconds = np.array([len(wave) for wave in self.train], dtype=np.float64)
         self.weights = seconds / seconds.sum()
@@ -98,7 +112,8 @@ class W2vBertTask:
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        batch = self._batch(self.train, self.weights, np.random.default_rng([self.training.seed, step]))
+        rng = np.random.default_rng([self.training.seed, step])
+        batch = self._batch(self.train, self.labels, self.weights, rng)
         parts = self.runtime.parts(len(batch.waves))
         shares = self._shares(batch)
         report: dict[str, float] = {}
@@ -108,8 +123,8 @@ class W2vBertTask:
             self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
             with self.runtime.part_of_step(self.model, part):
                 with self.runtime.autocast():
-                    losses = self.run(rows.waves, rows.lengths, rows.mask, rows.draws, share)
-                weights = _weights(batch.mask, part.rows, 1 / self.runtime.n_parts)
+                    losses = self.run(rows.waves, rows.lengths, rows.mask, rows.draws, share, rows.labels)
+                weights = _weights(batch, part.rows, 1 / self.runtime.n_parts)
                 total = weights.contrastive * losses.contrastive + losses.diversity + weights.masked * losses.masked
                 self.optimiser.backward(total, step)
             for name, value in _floats(losses).items():
@@ -144,8 +159,9 @@ class W2vBertTask:
         rows: list[dict[str, float]] = []
         with self.optimiser.averaged(), torch.no_grad():
             for _ in range(max(1, self.training.validation_crops // self.training.batch)):
-                batch = self._batch(self.dev, shares, rng).rows(every, self.runtime.device)
-                rows.append(_floats(self.run(batch.waves, batch.lengths, batch.mask, batch.draws)))
+                batch = self._batch(self.dev, self.dev_labels, shares, rng).rows(every, self.runtime.device)
+                losses = self.run(batch.waves, batch.lengths, batch.mask, batch.draws, None, batch.labels)
+                rows.append(_floats(losses))
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,31 +181,45 @@ class W2vBertTask:
             record={**record, "training": checkpoint.config_to_dict(self.training)},
         )
 
-    def _batch(self, speech: Sequence[Samples], shares: np.ndarray, rng: np.random.Generator) -> _Batch:
-        waves, lengths = self._crops(speech, shares, rng)
+    def _batch(
+        self, speech: Sequence[Samples], labels: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator
+    ) -> _Batch:
+        waves, lengths, wanted = self._crops(speech, labels, shares, rng)
         mask = draw_mask(lengths, waves.shape[1] // FRAME_SAMPLES, self.config, generator_for(rng))
-        return _Batch(waves, lengths, mask, [int(seed) for seed in rng.integers(2**62, size=len(waves))])
+        asked = frame_mask(lengths, mask.shape[1]) if self.config.predict_visible else mask
+        if wanted is not None:
+            asked = asked & (wanted >= 0)
+        return _Batch(waves, lengths, mask, asked, wanted, [int(seed) for seed in rng.integers(2**62, size=len(waves))])
 
-    def _crops(self, speech: Sequence[Samples], shares: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _crops(
+        self, speech: Sequence[Samples], labels: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Crops, their lengths in frames and their labels; with labels, crops start where a frame does."""
         count = self.training.batch
-        crop = int(round(self.training.crop_s * self.config.log_mel.sample_rate_hz)) // FRAME_SAMPLES * FRAME_SAMPLES
+        frames = int(round(self.training.crop_s * self.config.log_mel.sample_rate_hz)) // FRAME_SAMPLES
+        crop = frames * FRAME_SAMPLES
         waves = np.zeros((count, crop), dtype=np.float32)
         lengths = np.zeros(count, dtype=np.int64)
+        wanted = np.full((count, frames), -1, dtype=np.int64)
         for row, index in enumerate(rng.choice(len(speech), size=count, p=shares)):
             wave = speech[index]
             start = int(rng.integers(max(1, len(wave) - crop + 1)))
+            first = start // FRAME_SAMPLES
+            start = first * FRAME_SAMPLES if labels else start
             piece = wave[start : start + crop]
             lengths[row] = len(piece) // FRAME_SAMPLES
             kept = lengths[row] * FRAME_SAMPLES
             waves[row, :kept] = piece[:kept]
-        return torch.from_numpy(waves), torch.from_numpy(lengths)
+            if labels:
+                wanted[row, : lengths[row]] = labels[index][first : first + lengths[row]]
+        return torch.from_numpy(waves), torch.from_numpy(lengths), torch.from_numpy(wanted) if labels else None
 
     @torch.no_grad()
     def _start_codebook(self) -> None:
         rng = np.random.default_rng([self.training.seed, 2**32 - 2])
         spectra = []
         for _ in range(START_BATCHES):
-            waves, lengths = self._crops(self.train, self.weights, rng)
+            waves, lengths, _ = self._crops(self.train, [], self.weights, rng)
             log_mel, valid = self.model.spectrum(waves, lengths)
             per_frame = log_mel.shape[1] // valid.shape[1]
             spectra.append(log_mel[valid.repeat_interleave(per_frame, dim=1)])
@@ -253,13 +283,37 @@ class _LossWeights(NamedTuple):
     perplexity: float
 
 
-def _weights(mask: Tensor, rows: slice, even: float) -> _LossWeights:
-    """``mask``: hidden frames ``[row, frame]`` of the whole batch; a row with one hidden frame has no contrast."""
-    hidden = mask.sum(dim=1)
+def _weights(batch: _Batch, rows: slice, even: float) -> _LossWeights:
+    """Of rows ``rows`` of the whole ``batch``; a row with one hidden frame has no contrast."""
+    hidden, asked = batch.mask.sum(dim=1), batch.asked.sum(dim=1)
     contrast = torch.where(hidden >= 2, hidden, 0)
-    masked = float(hidden[rows].sum() / hidden.sum())
+    masked = float(asked[rows].sum() / asked.sum().clamp(min=1))
     contrastive = float(contrast[rows].sum() / contrast.sum().clamp(min=1))
     return _LossWeights(0.0, contrastive, even, masked, masked, even)
+
+
+def _checked_labels(
+    speech: Sequence[Samples], labels: Sequence[np.ndarray] | None, classes: int, what: str
+) -> list[np.ndarray]:
+    """The labels of the usable waveforms, empty where the model has no classes."""
+    if not classes:
+        if labels is not None:
+            raise ValueError(
+                f"{what} labels were given, but the model has no classes; set classes in its configuration"
+            )
+        return []
+    if labels is None or len(labels) != len(speech):
+        raise ValueError(f"{what}: the model predicts {classes} classes; give one label array for each recording")
+    kept = []
+    for index, (wave, row) in enumerate(zip(speech, labels, strict=True)):
+        if len(row) != len(wave) // FRAME_SAMPLES or (len(row) and not -1 <= row.min() <= row.max() < classes):
+            raise ValueError(
+                f"{what} recording {index}: {len(row)} labels for {len(wave) // FRAME_SAMPLES} frames; give one label"
+                f" from -1 (unknown) to {classes - 1} per 40 ms"
+            )
+        if len(wave) >= FRAME_SAMPLES:
+            kept.append(np.asarray(row, dtype=np.int64))
+    return kept
 
 
 def _floats(losses: Losses) -> dict[str, float]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchaudio
+from torchaudio.functional import melscale_fbanks
 
 from audiolm.checkpoint import CheckpointError
 from audiolm.optimisation import OptimiserConfig
 from audiolm.semantic import bundles
 from audiolm.semantic.conformer import ConformerConfig
-from audiolm.semantic.features import LogMel, LogMelConfig
+from audiolm.semantic.features import LogMel, LogMelConfig, stretch_bands
 from audiolm.semantic.kmeans import Clusters, assign, fit_centroids
 from audiolm.semantic.quantizer import QuantizerConfig
 from audiolm.semantic.tokenizer import W2vBertTokenizer, load_tokenizer
@@ -106,6 +108,62 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
         task.model.to_code.weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="step 0; lower the learning rate"):
         task.training_step(0)
+
+
+def test_given_labels_are_what_is_learnt() -> None:
+    """Labels that say which of the four pitches sounds; a model that hears them hits far more than a quarter."""
+    optimiser = OptimiserConfig(steps=40, warmup_steps=3, learning_rate=1e-2, ema_decay=0.9, weight_decay=0.0)
+    training = W2vBertTraining(optimiser=optimiser, batch=4, crop_s=1.0, validation_crops=8)
+    speech = [speech_like(1.6, seed) for seed in range(6)]
+    labels = [pitch_labels(1.6, seed) for seed in range(6)]
+    labels[0][:5] = -1
+    model = replace(TINY, classes=4, predict_visible=True, warp=0.05)
+    task = W2vBertTask(speech, speech[:2], model, training, labels=labels, dev_labels=labels[:2])
+    for step in range(40):
+        report = task.training_step(step)
+    assert all(np.isfinite(value) for value in report.values())
+    assert task.validate()["accuracy"] > 0.6
+
+
+def pitch_labels(seconds: float, seed: int) -> np.ndarray:
+    pitches = (int(np.random.default_rng(seed).integers(4)) + np.arange(int(seconds / 0.08))) % 4
+    return pitches.repeat(2)
+
+
+@pytest.mark.parametrize("labels", [None, [np.zeros(3, int)], [np.full(40, 4)]], ids=["none", "too few", "too high"])
+def test_labels_that_do_not_fit_are_refused(labels: list[np.ndarray] | None) -> None:
+    speech = [speech_like(1.6, 0)]
+    fitting = [np.zeros(40, int)]
+    with pytest.raises(ValueError, match="development"):
+        W2vBertTask(speech, speech, replace(TINY, classes=4), labels=fitting, dev_labels=labels)
+    with pytest.raises(ValueError, match="the model has no classes"):
+        W2vBertTask(speech, speech, TINY, labels=fitting)
+
+
+def test_stretching_moves_a_band_to_the_stretched_frequency() -> None:
+    config = LogMelConfig()
+    log_mel = torch.zeros(2, 50, 80)
+    log_mel[:, :, 30] = 1.0
+    same = stretch_bands(log_mel, torch.ones(2), config)
+    torch.testing.assert_close(same, log_mel, atol=1e-4, rtol=0)
+    centres = melscale_fbanks(257, 40.0, 7_600.0, 80, 16_000, norm=None, mel_scale="htk").argmax(0) * 31.25
+    moved = stretch_bands(log_mel, torch.tensor([0.9, 1.1]), config)[:, 0].argmax(-1)
+    ratio = centres[moved] / centres[30]
+    torch.testing.assert_close(ratio, 1 / torch.tensor([0.9, 1.1]), atol=0.03, rtol=0)
+
+
+def test_stretching_is_for_training_only_and_follows_its_seed() -> None:
+    model = W2vBert(replace(TINY, warp=0.3))
+    wave = torch.from_numpy(speech_like(1.6, 3))[None]
+    lengths, mask = torch.tensor([40]), torch.zeros(1, 40, dtype=torch.bool)
+    mask[0, 5:20] = True
+
+    def loss(seed: int) -> float:
+        return float(model(wave, lengths, mask, torch.Generator().manual_seed(seed)).masked.detach())
+
+    assert loss(0) == loss(0) != loss(1)
+    model.eval()
+    assert loss(0) == loss(1)
 
 
 def test_masks_cover_spans_inside_the_row() -> None:
