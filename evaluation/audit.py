@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import detectors
 from evaluation.aggregation import summarise
@@ -16,6 +17,7 @@ from evaluation.detection_rates import HeldOut
 from evaluation.discovery import discover_generators, pick
 from evaluation.frames import read_generations
 from evaluation.generation import generate_items
+from evaluation.planning import planned_facts
 from evaluation.progress import Progress, silent
 from evaluation.prompts_source import utterances_of
 from evaluation.protocols import Generator
@@ -26,7 +28,7 @@ from evaluation.run_lock import run_lock
 from evaluation.scorers import ScorerState, select_scorers
 from evaluation.scoring import score_items
 
-__all__ = ["AuditResult", "report_run", "run_audit", "run_generation", "run_scoring"]
+__all__ = ["AuditResult", "plan_audit", "report_run", "run_audit", "run_generation", "run_scoring"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ def run_audit(
     command: str = "",
     progress: Progress = silent,
     workers: int = 1,
+    policy: str | Path | None = None,
+    plan: str | Path | None = None,
 ) -> AuditResult:
     """Audio to report in the folder ``out``; ``workers`` above 1 generates and scores in that many processes.
 
@@ -83,7 +87,7 @@ def run_audit(
         _score(run, records, states, config.device, progress, workers)
         _summarise(run)
         run.update(status="complete", finished_utc=utc_now())
-        return report_run(out, gate=gate)
+        return report_run(out, gate=gate, policy=policy, plan=plan)
 
 
 def run_generation(
@@ -123,11 +127,21 @@ def run_scoring(
         run.update(status="complete", finished_utc=utc_now())
 
 
-def report_run(run_folder: str | Path, *, gate: str = "major") -> AuditResult:
-    """Step 5: findings and report of a finished run."""
+def report_run(
+    run_folder: str | Path,
+    *,
+    gate: str = "major",
+    policy: str | Path | None = None,
+    plan: str | Path | None = None,
+    clips: int | None = None,
+) -> AuditResult:
+    """Step 5: findings and report of a finished run; ``policy`` and ``plan`` are kept in its folder."""
     from reports import build_report
 
-    result = build_report(Path(run_folder), gate=gate)
+    more = {} if clips is None else {"clips": clips}
+    result = build_report(
+        Path(run_folder), gate=gate, policy=Path(policy) if policy else None, plan=Path(plan) if plan else None, **more
+    )
     return AuditResult(
         run_folder=Path(run_folder),
         report_path=Path(result.report_path),
@@ -135,6 +149,27 @@ def report_run(run_folder: str | Path, *, gate: str = "major") -> AuditResult:
         worst_severity=result.worst_severity,
         gate_hit=result.gate_hit,
     )
+
+
+def plan_audit(
+    config: RunConfig, out: str | Path, *, title: str = "", policy: str | Path | None = None,
+    pilot: str | Path | None = None,
+) -> tuple[Path, Mapping[str, Any]]:  # fmt: skip
+    """What an audit with these options will rest on, written to ``out`` before anything is generated.
+
+    Raises:
+        ValueError: bad input, a folder that is taken, a policy or pilot that cannot be used.
+    """
+    from reports import write_plan
+
+    inputs = _inputs(config)
+    facts = {"made_utc": utc_now(), "title": title or f"Audit of {inputs.system}", **planned_facts(
+        config, inputs.utterances, inputs.generator.roles if inputs.generator else ("recorded",)
+    )}  # fmt: skip
+    path, plan = write_plan(
+        Path(out), facts, policy=Path(policy) if policy else None, pilot=Path(pilot) if pilot else None
+    )
+    return path, plan.model_dump()
 
 
 @contextmanager

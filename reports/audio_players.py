@@ -17,7 +17,7 @@ from reports.artefacts import Run
 from reports.blocks import Clip
 from reports.spectrograms import spectrogram_png
 
-__all__ = ["ClipDesk"]
+__all__ = ["EMBEDDED_CLIPS", "ClipDesk"]
 
 EMBEDDED_CLIPS = 24
 """How many clips travel inside the page; more are linked to the run folder."""
@@ -31,6 +31,8 @@ class ClipDesk:
     """Hands out players; each clip is embedded once and referred to afterwards."""
 
     run: Run
+    limit: int | None = None
+    """How many clips may be embedded; None for :data:`EMBEDDED_CLIPS`."""
     embedded: int = 0
     issued: dict[str, Clip] = field(default_factory=dict)
 
@@ -43,6 +45,10 @@ class ClipDesk:
             if len(rows):
                 found.append(self._clip(rows.iloc[0], tuple((facts or {}).get(item_id, ()))))
         return found
+
+    @property
+    def _limit(self) -> int:
+        return EMBEDDED_CLIPS if self.limit is None else self.limit
 
     def _clip(self, row: pd.Series, facts: Sequence[str]) -> Clip:
         item_id = str(row["item_id"])
@@ -70,7 +76,7 @@ class ClipDesk:
             return replace(blank, problem="the file is missing from the run folder")
         href = quote(PurePosixPath(str(row["audio_path"])).as_posix())
         try:
-            if sf.info(str(path)).duration > EMBEDDED_SECONDS or self.embedded >= EMBEDDED_CLIPS:
+            if sf.info(str(path)).duration > EMBEDDED_SECONDS or self.embedded >= self._limit:
                 return replace(blank, href=href, problem="linked, not embedded: the file lies beside this page")
             samples, rate = sf.read(path, dtype="int16", always_2d=True)
         except (sf.LibsndfileError, RuntimeError) as error:

@@ -14,11 +14,13 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A table cell. ``sort``: the key the script sorts by; ``style``: ``text``, ``number``, ``id``, ``severity``,
-    ``status`` or ``foreign`` (text from outside, kept from disturbing the line)."""
+    ``status`` or ``foreign`` (text from outside, kept from disturbing the line). ``links``: ``(address, words)`` of
+    places on the page, after the text."""
 
     text: str
     style: str = "text"
     sort: str = ""
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

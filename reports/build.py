@@ -1,21 +1,27 @@
-"""From a run folder to ``report.html`` and ``findings.json``."""
+"""From a run folder to ``report.html`` and the machine-readable files beside it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from reports.artefacts import open_run
-from reports.audio_players import ClipDesk
+from reports.audio_players import EMBEDDED_CLIPS, ClipDesk
 from reports.context import Context, Outcome
+from reports.digests import file_digest, write_digests
 from reports.findings import SEVERITIES, rank, worst, write_findings
 from reports.formats import clean
+from reports.plan import PLAN, POLICY, read_plan
 from reports.policy import load_policy
+from reports.policy_check import check_measures
 from reports.prompts import prompt_lines
 from reports.render import RenderedSection, render_page
+from reports.sarif import write_sarif
 from reports.sections import Section, discover
+from reports.summary import write_summary
 
 __all__ = ["ReportResult", "build_report"]
 
@@ -31,20 +37,33 @@ class ReportResult:
     gate_hit: bool
 
 
-def build_report(run_folder: Path, *, gate: str = "major", policy: Path | None = None) -> ReportResult:
-    """Write ``findings.json`` and ``report.html`` into a finished run folder, the same bytes each time.
+def build_report(
+    run_folder: Path,
+    *,
+    gate: str = "major",
+    policy: Path | None = None,
+    plan: Path | None = None,
+    clips: int = EMBEDDED_CLIPS,
+) -> ReportResult:
+    """Write report and machine-readable files into a finished run folder, the same bytes each time.
 
-    ``gate``: the mildest severity that counts as a hit, or ``never``. ``policy``: the auditor's own thresholds.
+    ``gate``: the mildest severity that counts as a hit, or ``never``. ``policy``: the auditor's own thresholds;
+    ``plan``: what was laid down before the run. Both are kept in the run folder and used again without being named.
+    ``clips``: how many clips travel inside the page.
 
     Raises:
         ValueError: unknown gate; a table missing, truncated or of another version; a policy without sources.
     """
     if gate != "never" and gate not in SEVERITIES:
         raise ValueError(f"gate is {gate!r}; use one of {', '.join(SEVERITIES)} or never")
+    if clips < 0:
+        raise ValueError(f"clips is {clips}; give 0 or more clips to embed")
     run = open_run(Path(run_folder))
-    context = Context(run=run, policy=load_policy(policy), desk=ClipDesk(run))
+    policy_path, plan_path = _kept(run.folder / POLICY, policy), _kept(run.folder / PLAN, plan)
+    rules = load_policy(policy_path if policy_path.is_file() else None)
+    check_measures(rules, run, str(policy_path))
+    context = Context(run=run, policy=rules, desk=ClipDesk(run, limit=clips), plan=read_plan(plan_path))
     sections = _build_sections(context, discover())
-    report_path, findings_path = run.folder / "report.html", run.folder / "findings.json"
     run_id = clean(run.info.get("run_id", run.folder.name))
     page = render_page(
         title=f"Safety audit of {clean(context.system) or 'an unnamed system'}",
@@ -52,13 +71,40 @@ def build_report(run_folder: Path, *, gate: str = "major", policy: Path | None =
         sections=sections,
         meta={"run_id": run_id, "system": clean(context.system), "policy": context.policy.title},
     )
+    report_path, findings_path = run.folder / "report.html", run.folder / "findings.json"
     write_findings(findings_path, context.findings)
+    write_sarif(run.folder / "findings.sarif", context, _version())
+    write_summary(
+        run.folder / "summary.json", context, sections, file_digest(plan_path) if plan_path.is_file() else None
+    )
     temporary = report_path.with_name(f".{report_path.name}.{os.getpid()}.tmp")
     temporary.write_text(page, encoding="utf-8")
     os.replace(temporary, report_path)
+    write_digests(run.folder, run_id, run.generations)
     severity = worst(context.findings)
     hit = gate != "never" and rank(severity) >= rank(gate)
     return ReportResult(report_path, findings_path, severity, hit)
+
+
+def _kept(kept: Path, given: Path | None) -> Path:
+    """The path of a policy or plan inside the run folder, after copying what was given there."""
+    if given is None:
+        return kept
+    try:
+        content = Path(given).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{given}: cannot be read ({error.strerror}); name a file") from error
+    read_plan(Path(given)) if kept.name == PLAN else load_policy(Path(given))  # refused before it is kept
+    if not kept.is_file() or kept.read_bytes() != content:
+        kept.write_bytes(content)
+    return kept
+
+
+def _version() -> str:
+    try:
+        return metadata.version("audiolm-audit")
+    except metadata.PackageNotFoundError:
+        return "0.0.0"
 
 
 def _build_sections(context: Context, sections: Sequence[Section]) -> list[RenderedSection]:

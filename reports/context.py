@@ -16,6 +16,7 @@ from reports.findings import Finding
 from reports.formats import clean, isolate
 from reports.frames import column, rows_where
 from reports.policy import Policy
+from reports.schemas import Indicator, Plan
 
 __all__ = ["GENERATED_ROLES", "ROLE_ORDER", "ROLE_TITLES", "Context", "Outcome"]
 
@@ -52,6 +53,9 @@ class Context:
     desk: ClipDesk
     findings: list[Finding] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    indicators: list[Indicator] = field(default_factory=list)
+    plan: Plan | None = None
+    deviations: list[str] = field(default_factory=list)
     system: str = field(init=False)
     """The system under audit: the one with most generated items."""
     _summary: dict[tuple[str, str], pd.DataFrame] = field(init=False)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.estimates import Estimate
+from reports.estimates import Estimate, minimum_detectable
 from reports.formats import number_text, with_interval
 from reports.policy import Rule
 
@@ -24,7 +24,10 @@ class Finding:
     """One row of the findings register.
 
     ``interval_note`` says why there is no interval where ``ci_low`` and ``ci_high`` are None; ``threshold`` is the
-    limit the severity rests on, or the next one not reached; ``evidence`` holds item ids.
+    limit the severity rests on, or the next one not reached; ``evidence`` holds item ids. ``ceiling`` and ``floor`` are
+    the same number for the recordings and where nothing can be right; ``minimum_detectable`` is the smallest true
+    effect that this many speakers show with 80 % probability; ``direction`` is that of the rule; ``role`` is what was
+    judged and ``against`` what was subtracted from it on the same utterances.
 
     Raises:
         ValueError: no count, neither interval nor reason, no source for the threshold, unknown severity.
@@ -45,6 +48,12 @@ class Finding:
     threshold_source: str
     unit: str = ""
     evidence: tuple[str, ...] = ()
+    ceiling: float | None = None
+    floor: float | None = None
+    minimum_detectable: float | None = None
+    direction: str = ""
+    role: str = ""
+    against: str = ""
 
     def __post_init__(self) -> None:
         where = f"finding {self.finding_id}"
@@ -83,6 +92,9 @@ def judge(
     suffix: str = "",
     role: str = "",
     evidence: Sequence[str] = (),
+    ceiling: Estimate | None = None,
+    floor: Estimate | None = None,
+    against: str = "",
 ) -> Finding:
     """Hold an estimate against a rule and say the outcome in one or two sentences.
 
@@ -111,13 +123,19 @@ def judge(
         threshold_source=rule.source,
         unit=unit,
         evidence=tuple(evidence),
+        ceiling=_value(ceiling),
+        floor=_value(floor),
+        direction=rule.direction,
+        role=role,
+        against=against,
         **_numbers(estimate),
     )
 
 
 def note(
     finding_id: str, section: str, estimate: Estimate, *, statement: str, measure: str, unit: str,
-    why_no_threshold: str, evidence: Sequence[str] = (),
+    why_no_threshold: str, evidence: Sequence[str] = (), ceiling: Estimate | None = None,
+    floor: Estimate | None = None, role: str = "", against: str = "",
 ) -> Finding:  # fmt: skip
     """A measured number that no rule judges: ``info``, with the reason why there is no threshold."""
     return Finding(
@@ -130,12 +148,22 @@ def note(
         threshold_source=f"no threshold: {why_no_threshold}",
         unit=unit,
         evidence=tuple(evidence),
+        ceiling=_value(ceiling),
+        floor=_value(floor),
+        role=role,
+        against=against,
         **_numbers(estimate),
     )
 
 
+def _value(estimate: Estimate | None) -> float | None:
+    return estimate.estimate if estimate is not None and estimate.known else None
+
+
 def _numbers(estimate: Estimate) -> dict[str, Any]:
+    effect = minimum_detectable(estimate)
     return {
+        "minimum_detectable": effect if effect == effect else None,
         "estimate": estimate.estimate,
         "ci_low": estimate.ci_low if estimate.has_interval else None,
         "ci_high": estimate.ci_high if estimate.has_interval else None,

@@ -9,13 +9,13 @@ import pandas as pd
 
 from reports.blocks import Cell, Column, Table
 from reports.context import Context
-from reports.estimates import Estimate, contrast, group_contrast, paired, ratio
+from reports.estimates import Estimate, contrast, group_contrast, minimum_detectable, paired, ratio
 from reports.figures import PlotRow
 from reports.frames import rows_where
 from reports.operating import flagged_frame
 from reports.tables import estimate_cells, number
 
-__all__ = ["GroupPart", "alarm_parts", "excess_parts", "gap", "pairs_for", "part_rows", "parts_table"]
+__all__ = ["GroupPart", "alarm_parts", "excess_parts", "gap", "pairs_for", "part_rows", "parts_table", "voice_parts"]
 
 FEW_SPEAKERS = 5
 """Below this a group's line is marked: single voices, not the group, decide it (reference evaluation.md 2.12)."""
@@ -61,6 +61,15 @@ def alarm_parts(context: Context, axis: str) -> list[GroupPart]:
         return []
     pairs = paired(frame, frame.assign(numerator=0.0))
     return _parts(context, axis, pairs, f"{measure.scorer}/{measure.measure}", lambda part: ratio(_left(part)))
+
+
+def voice_parts(context: Context, axis: str) -> list[GroupPart]:
+    """Likeness of the voice, continuation minus another speaker's continuation, per group."""
+    lead = context.lead_measure("similarity")
+    if lead is None:
+        return []
+    pairs = paired(context.items(lead, "continuation"), context.items(lead, "shuffled"))
+    return _parts(context, axis, pairs, f"{lead.scorer}/{lead.measure}", contrast) if len(pairs) else []
 
 
 def _left(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -113,10 +122,15 @@ def parts_table(parts: Sequence[GroupPart], caption: str, axis: str) -> Table:
         few = "few speakers" if part.estimate.n_speakers < FEW_SPEAKERS else ""
         sides = [number(part.generated, "share"), number(part.reference, "share")]
         cells = estimate_cells(part.estimate, "share")[:4]
-        rows.append([Cell(part.group, "foreign"), *sides, *cells, Cell(few)])
+        effect = number(minimum_detectable(part.estimate), "share")
+        rows.append([Cell(part.group, "foreign"), *sides, *cells, effect, Cell(few)])
     columns = [
         Column(axis), Column("Measured", "number"), Column("Ceiling: recordings", "number"), Column("Excess", "number"),
-        Column("95 % interval", "number"), Column("Items", "number"), Column("Speakers", "number"), Column("Remark"),
+        Column("95 % interval", "number"), Column("Items", "number"), Column("Speakers", "number"),
+        Column("Smallest effect seen", "number"), Column("Remark"),
     ]  # fmt: skip
-    note = "Excess is measured minus ceiling on the same utterances, which removes the recogniser's own bias."
+    note = (
+        "Excess is measured minus ceiling on the same utterances, which removes the recogniser's own bias. The smallest"
+        " effect seen is that of the group alone; the gap's own stands in the table of indicators."
+    )
     return Table(caption=caption, columns=columns, rows=rows, note=note)

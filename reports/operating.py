@@ -9,10 +9,21 @@ import pandas as pd
 
 from reports.artefacts import MeasureInfo
 from reports.context import Context
-from reports.estimates import Estimate, ratio
+from reports.estimates import BAYES, SAME_VALUE, Estimate, ratio
 from reports.frames import column, rows_where
 
-__all__ = ["curve_estimate", "flagged_frame", "flagged_share", "precision_at", "same_detector", "shipped_threshold"]
+__all__ = [
+    "PREVALENCES",
+    "curve_estimate",
+    "flagged_frame",
+    "flagged_share",
+    "precision_at",
+    "same_detector",
+    "shipped_threshold",
+]
+
+PREVALENCES = (0.001, 0.01, 0.1)
+"""Shares of synthetic clips among all that a user may meet; no census exists, so three magnitudes are shown."""
 
 THRESHOLD_KEY = "threshold_llr"
 FLAG_NAMES = ("flagged", "called_synthetic")
@@ -94,7 +105,7 @@ def precision_at(prevalence: float, detected: Estimate, false_alarms: Estimate) 
         else "no interval: one of the two shares has none or both are zero",
         n_items=detected.n_items + false_alarms.n_items,
         n_speakers=max(detected.n_speakers, false_alarms.n_speakers),
-        method="Bayes' rule on two shares, box of their intervals",
+        method=f"{BAYES} on two shares, box of their intervals",
     )
 
 
@@ -103,18 +114,22 @@ def same_detector(curve_name: str, scorer: str) -> bool:
     return curve_name.removeprefix("detector:") == scorer.removeprefix("detector:")
 
 
+def _no_curve_interval(low: float, high: float) -> str:
+    return SAME_VALUE if low == high else "no interval: the run stores none for this curve"
+
+
 def curve_estimate(context: Context, curve: Mapping[str, Any]) -> Estimate | None:
     """The equal error rate of a curve; None where it has none."""
     if curve["eer"] is None:
         return None
     rows = rows_where(context.run.scores, context.run.scores["role"] == curve["synthetic"])
     low, high = (float("nan") if curve.get(key) is None else float(curve[key]) for key in ("ci_low", "ci_high"))
-    missing = not (low == low and high == high)
+    missing = not low < high
     return Estimate(
         estimate=float(curve["eer"]),
         ci_low=float("nan") if missing else low,
         ci_high=float("nan") if missing else high,
-        no_interval="no interval: the run stores none for this curve" if missing else "",
+        no_interval=_no_curve_interval(low, high) if missing else "",
         n_items=int(curve["n_bona_fide"]) + int(curve["n_synthetic"]),
         n_speakers=int(column(rows, "speaker_id").nunique()),
         method="equal error rate, interval over speakers",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Assumption", "Policy", "Rule", "load_policy"]
+__all__ = ["Assumption", "Policy", "Rule", "load_policy", "nearest", "shipped_policy_text"]
 
 POLICY_VERSION = 1
 LEVELS = ("minor", "major", "blocking")
-RULE_KEYS = {"section", "quantity", "direction", "source", "null", "cap", "cap_reason", "cap_roles", *LEVELS}
+RULE_KEYS = {
+    "section", "quantity", "direction", "source", "null", "cap", "cap_reason", "cap_roles", "measure", "role", *LEVELS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,8 @@ class Rule:
     """When a number becomes a finding of which severity.
 
     ``limits``: ``(severity, threshold)`` from mild to grave. ``null``: where the interval includes it, the finding
-    is at most ``info``. ``cap``: the most it can be for the roles in ``cap_roles``, with the reason.
+    is at most ``info``. ``cap``: the most it can be for the roles in ``cap_roles``, with the reason. ``measure``
+    (``scorer/measure``) and ``role``: only in rules that the auditor adds, which judge one number of the summary table.
     """
 
     rule_id: str
@@ -40,6 +45,8 @@ class Rule:
     cap: str = ""
     cap_reason: str = ""
     cap_roles: tuple[str, ...] = ()
+    measure: str = ""
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +61,85 @@ class Assumption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Rules, assumptions and the map from questions to measures."""
+    """Rules, assumptions and the map from questions to measures.
+
+    ``changed`` names what an auditor's own file adds to or changes in the shipped policy; ``text`` is that file.
+    """
 
     title: str
     rules: Mapping[str, Rule]
     assumptions: Mapping[str, Assumption]
     quantities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    text: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything that decides a severity, whatever the order and the comments of the file."""
+        content = {
+            "rules": {key: asdict(rule) for key, rule in self.rules.items()},
+            "assumptions": {key: asdict(entry) for key, entry in self.assumptions.items()},
+            "quantities": {key: list(patterns) for key, patterns in self.quantities.items()},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def shipped_policy_text() -> str:
+    """The policy that comes with this package, as TOML."""
+    return (resources.files("reports") / "policy.toml").read_text("utf-8")
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """The shipped policy, or an auditor's own file of the same form.
+    """The shipped policy, or that policy with what an auditor's own file changes.
 
     Raises:
-        ValueError: not TOML, another version, an unknown key, a rule or assumption without a source.
+        ValueError: not TOML, another version, an unknown key, a rule or assumption without a source or of a name
+            that nothing uses.
     """
-    name = str(path) if path else "policy.toml"
+    shipped = _parse("policy.toml", shipped_policy_text())
+    if path is None:
+        return shipped
     try:
-        text = path.read_text("utf-8") if path else (resources.files("reports") / "policy.toml").read_text("utf-8")
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as a TOML policy ({error}); correct the file") from error
+    own = _parse(str(path), text)
+    for rule in own.rules.values():
+        if rule.rule_id not in shipped.rules and not rule.measure:
+            hint = nearest(rule.rule_id, shipped.rules)
+            raise ValueError(f"{path}: no chapter asks rule {rule.rule_id!r}; {hint}, or give it a measure and a role")
+    for kind, names, known in (
+        ("assumption", own.assumptions, shipped.assumptions), ("quantity", own.quantities, shipped.quantities)
+    ):  # fmt: skip
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{path}: nothing uses {kind} {name!r}; {nearest(name, known)}")
+    return Policy(
+        title=own.title,
+        rules={**shipped.rules, **own.rules},
+        assumptions={**shipped.assumptions, **own.assumptions},
+        quantities={**shipped.quantities, **own.quantities},
+        changed=_changes(shipped, own),
+        text=text,
+    )
+
+
+def _changes(shipped: Policy, own: Policy) -> tuple[str, ...]:
+    pairs = ((shipped.rules, own.rules), (shipped.assumptions, own.assumptions), (shipped.quantities, own.quantities))
+    return tuple(name for known, mine in pairs for name in mine if known.get(name) != mine[name])
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``did you mean ...`` for a mistyped name, else the names there are."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:12])}"
+
+
+def _parse(name: str, text: str) -> Policy:
+    try:
         content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{name}: cannot be read as a TOML policy ({error}); correct the file") from error
     if content.get("schema_version") != POLICY_VERSION:
         raise ValueError(
@@ -84,6 +151,7 @@ def load_policy(path: Path | None = None) -> Policy:
         rules={key: _rule(name, key, value) for key, value in content.get("rules", {}).items()},
         assumptions={key: _assumption(name, key, value) for key, value in content.get("assumptions", {}).items()},
         quantities={key: tuple(value) for key, value in content.get("quantities", {}).items()},
+        text=text,
     )
 
 
@@ -125,6 +193,8 @@ def _rule(name: str, rule_id: str, table: Mapping[str, Any]) -> Rule:
         cap=str(table.get("cap", "")),
         cap_reason=str(table.get("cap_reason", "")),
         cap_roles=tuple(table.get("cap_roles", ())),
+        measure=str(table.get("measure", "")),
+        role=str(table.get("role", "")),
     )
 
 

@@ -191,7 +191,8 @@ def test_findings_are_strict_json():
     )  # fmt: skip
     text = json.dumps(finding.as_dict(), allow_nan=False)
     keys = {"finding_id", "section", "severity", "statement", "measure", "estimate", "ci_low", "ci_high", "n_items",
-            "n_speakers", "threshold", "threshold_source", "evidence", "interval_note", "unit"}  # fmt: skip
+            "n_speakers", "threshold", "threshold_source", "evidence", "interval_note", "unit", "ceiling", "floor",
+            "minimum_detectable", "direction", "role", "against"}  # fmt: skip
     assert set(json.loads(text)) == keys
 
 

@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scorers", nargs="+", metavar="NAME", help="only these (see doctor); default: all that are ready"
     )
     add_workers(parser)
+    parser.add_argument("--policy", metavar="FILE", help="TOML file with your own thresholds, each with its source")
+    parser.add_argument("--plan", metavar="FILE", help="plan.json of audiolm-audit plan; deviations are reported")
     parser.add_argument(
         "--gate",
         default="major",
@@ -36,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         command=command_line("audit", args),
         progress=terminal_progress(),
         workers=args.workers,
+        policy=args.policy,
+        plan=args.plan,
     )
     if args.json:
         value = {

@@ -12,12 +12,10 @@ from reports.estimates import Estimate
 from reports.figures import DetSeries, det_plot
 from reports.findings import judge
 from reports.formats import MISSING, number_text
-from reports.operating import curve_estimate, flagged_share, precision_at, shipped_threshold
+from reports.operating import PREVALENCES, curve_estimate, flagged_share, precision_at, shipped_threshold
 from reports.prompts import origin_of
 from reports.sections import Section
 from reports.tables import count, estimate_cells, estimate_columns
-
-PREVALENCES = (0.001, 0.01, 0.1)
 
 
 def build(context: Context) -> Sequence[object]:
@@ -100,9 +98,9 @@ def _synthetic(context: Context) -> bool:
 
 def _judge_codec(context: Context, measure: MeasureInfo, share: Estimate | None) -> None:
     if share is not None and origin_of(context.run) == "human":
-        context.add(
-            judge(context.policy.rules["DET-2"], share, measure=f"{measure.scorer}/{measure.measure}", role="codec")
-        )
+        name = f"{measure.scorer}/{measure.measure}"
+        ceiling = flagged_share(context, measure, "reference")
+        context.add(judge(context.policy.rules["DET-2"], share, measure=name, role="codec", ceiling=ceiling))
 
 
 def _precision(context: Context, measure: MeasureInfo, known: dict[str, Estimate]) -> list[object]:
@@ -131,7 +129,7 @@ SECTION = Section(
     section_id="detectability",
     title="Detectability",
     part="measurements",
-    order=1,
+    order=2,
     build=build,
     reads=("llr",),
 )

@@ -14,7 +14,17 @@ from reports.figures import interval_plot
 from reports.findings import judge, note
 from reports.formats import isolate, with_interval
 from reports.frames import rows_where
-from reports.group_gaps import GroupPart, alarm_parts, excess_parts, gap, pairs_for, part_rows, parts_table
+from reports.group_gaps import (
+    GroupPart,
+    alarm_parts,
+    excess_parts,
+    gap,
+    pairs_for,
+    part_rows,
+    parts_table,
+    voice_parts,
+)
+from reports.indicators import IndicatorTable
 from reports.prompts import origin_of
 from reports.sections import Section
 
@@ -31,11 +41,13 @@ def build(context: Context) -> Sequence[object]:
     worst_items = _worst_items(context)
     shown = list(worst_items["item_id"].head(EVIDENCE))
     tables: list[object] = []
+    table = IndicatorTable(context, "discrimination")
     for axis in axes:
-        tables += _axis(context, axis, shown)
+        tables += _axis(context, axis, shown, table)
     if not any(finding.finding_id.startswith("ALG-1/") for finding in context.findings):
         tables += _voices(context, shown)
-    blocks += [verdict(context, "discrimination"), *tables]
+    _unmeasured(context, axes, table)
+    blocks += [verdict(context, "discrimination"), *table.blocks(), *tables]
     text = "The utterances whose generated version loses most words against its own recording."
     blocks += evidence(
         context, "Largest losses", worst_items, context.lead_measure("word_error"), limit=EVIDENCE, note=text
@@ -54,29 +66,61 @@ def build(context: Context) -> Sequence[object]:
     )
 
 
-def _axis(context: Context, axis: str, shown: Sequence[str]) -> list[object]:
+def _unmeasured(context: Context, axes: Sequence[str], table: IndicatorTable) -> None:
+    """Indicators of the chapter that this run cannot give, so that they are missed rather than forgotten."""
+    if not axes:
+        table.add(
+            "Gap between groups in excess word errors", None, unit="share", measure="word_error",
+            why_not="the manifest names no audit axis with two to twelve groups",
+        )  # fmt: skip
+    if origin_of(context.run) != "human":
+        table.add(
+            "Gap between groups in recordings called synthetic", None, unit="share", measure="detector",
+            why_not="there is no human recording to accuse",
+        )  # fmt: skip
+
+
+def _axis(context: Context, axis: str, shown: Sequence[str], table: IndicatorTable) -> list[object]:
     blocks: list[object] = []
     excess = excess_parts(context, axis)
     if excess:
-        blocks += _part_blocks(context, "ALG-1", axis, excess, f"Excess word error rate by {isolate(axis)}", shown)
+        title = f"Excess word error rate by {isolate(axis)}"
+        blocks += _part_blocks(context, "ALG-1", axis, excess, title, shown, table)
     if origin_of(context.run) == "human":
         alarms = alarm_parts(context, axis)
         if alarms:
-            blocks += _part_blocks(
-                context, "ALG-2", axis, alarms, f"Recordings called synthetic by {isolate(axis)}", ()
-            )
+            title = f"Recordings called synthetic by {isolate(axis)}"
+            blocks += _part_blocks(context, "ALG-2", axis, alarms, title, (), table)
+    voices = voice_parts(context, axis)
+    if voices:
+        found = gap(voices)
+        if found is not None:
+            high, low, estimate = found
+            label = f"Gap in the voice kept, {isolate(axis)}: {isolate(high)} minus {isolate(low)}"
+            table.add(label, estimate, unit="", measure=voices[0].measure, floor=_zero())
     return blocks
 
 
+def _zero() -> Estimate:
+    return Estimate(estimate=0.0, no_interval="by definition: no gap")
+
+
 def _part_blocks(
-    context: Context, rule_id: str, axis: str, parts: Sequence[GroupPart], title: str, shown: Sequence[str]
-) -> list[object]:
+    context: Context, rule_id: str, axis: str, parts: Sequence[GroupPart], title: str, shown: Sequence[str],
+    table: IndicatorTable,
+) -> list[object]:  # fmt: skip
     rule = context.policy.rules[rule_id]
     found = gap(parts)
     if found is not None:
         high, low, estimate = found
         what = f"{rule.quantity}, {isolate(axis)}: {isolate(high)} minus {isolate(low)}"
-        context.add(judge(rule, estimate, what=what, measure=parts[0].measure, suffix=axis, evidence=shown))
+        finding = judge(rule, estimate, what=what, measure=parts[0].measure, suffix=axis, evidence=shown, floor=_zero())
+        context.add(finding)
+        side = "the group called synthetic more often" if rule_id == "ALG-2" else "the group served worse"
+        worse = f"{isolate(high)} is {side}" if estimate.estimate > 0 else "no gap at all"
+        label = f"{rule.quantity}, by {isolate(axis)} ({worse})"
+        table.add(label[:1].upper() + label[1:], estimate, unit="share", measure=parts[0].measure, floor=_zero(),
+                  finding=finding)  # fmt: skip
     svg = interval_plot(
         part_rows(parts), figure_id=f"fig-{rule_id.lower()}-{_slug(context, axis)}", title=title, unit="share"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports.artefacts import MeasureInfo
 from reports.blocks import Figure, Question
@@ -12,7 +12,9 @@ from reports.estimates import Estimate
 from reports.figures import Anchor, PlotRow, interval_plot
 from reports.findings import judge
 from reports.formats import isolate, number_text
-from reports.operating import curve_estimate, flagged_share, same_detector
+from reports.indicators import IndicatorTable
+from reports.marking import tagged_share
+from reports.operating import PREVALENCES, curve_estimate, flagged_share, precision_at, same_detector
 from reports.prompts import origin_of
 from reports.sections import Section
 from reports.tables import KINDS
@@ -28,13 +30,14 @@ def build(context: Context) -> Sequence[object]:
         return blocks
     ordered = item_values(context, measure, role).sort_values(["value", "item_id"], ascending=[False, True])
     shown = list(ordered["item_id"].head(EVIDENCE))
-    _judge_curve(context, measure, role, shown)
     shares = {role: _passing(flagged_share(context, measure, role)) for role in context.roles}
+    table = IndicatorTable(context, "disinformation")
+    _judge_curve(context, measure, role, shown, table)
     share = shares.get(role)
-    if share is not None:
-        rule = context.policy.rules["DIS-2"]
-        context.add(judge(rule, share, measure=f"{measure.scorer}/{measure.measure}", role=role, evidence=shown))
-    blocks.append(verdict(context, "disinformation"))
+    _judge_share(context, measure, role, shown, shares, table)
+    _precision(context, measure, role, table)
+    _marking(context, table)
+    blocks += [verdict(context, "disinformation"), *table.blocks()]
     rows = [PlotRow(ROLE_TITLES.get(r, r), s, KINDS.get(r, "main")) for r, s in shares.items() if s and r != "shuffled"]
     if rows:
         limits = [
@@ -56,9 +59,50 @@ def build(context: Context) -> Sequence[object]:
         ""
         if origin_of(context.run) == "human"
         else "Human recordings as the bona fide side: this run has none of its own.",
-        "Marking: whether a watermark is present and survives re-encoding.",
+        "A watermark in the sound itself: the system sets none, and none was tested. The tag in the file's header is"
+        " lost as soon as the clip is re-encoded, cut or played into a microphone.",
         "Whether people are deceived: no listening test.",
     )
+
+
+def _judge_share(
+    context: Context, measure: MeasureInfo, role: str, shown: list[str], shares: Mapping[str, Estimate | None],
+    table: IndicatorTable,
+) -> None:  # fmt: skip
+    share, ceiling = shares.get(role), shares.get("reference")
+    floor = Estimate(estimate=0.0, no_interval="by definition")
+    name = f"{measure.scorer}/{measure.measure}"
+    found = None
+    if share is not None:
+        rule = context.policy.rules["DIS-2"]
+        found = judge(rule, share, measure=name, role=role, evidence=shown, ceiling=ceiling, floor=floor)
+        context.add(found)
+    table.add(
+        "Generated clips that pass as bona fide", share, unit="share", measure=name, ceiling=ceiling, floor=floor,
+        finding=found, why_not="the run records no verdicts of the detector",
+    )  # fmt: skip
+
+
+def _precision(context: Context, measure: MeasureInfo, role: str, table: IndicatorTable) -> None:
+    """What an alarm is worth where few clips are synthetic: Bayes' rule on the two shares."""
+    detected, alarms = flagged_share(context, measure, role), flagged_share(context, measure, "reference")
+    usable = detected is not None and alarms is not None and origin_of(context.run) == "human"
+    for prevalence in PREVALENCES:
+        worth = precision_at(prevalence, detected, alarms) if usable and detected and alarms else None
+        table.add(
+            f"Alarms that are right where {number_text(prevalence, 'share')} of clips are synthetic", worth,
+            unit="share", measure=f"{measure.scorer}/{measure.measure}",
+            why_not="it needs the share of human recordings flagged, and this run has none"
+            if not usable else "no clip was flagged",
+        )  # fmt: skip
+
+
+def _marking(context: Context, table: IndicatorTable) -> None:
+    share, _ = tagged_share(context)
+    table.add(
+        "Generated clips whose file says they are synthetic", share, unit="share", measure="comment tag of the file",
+        floor=Estimate(estimate=0.0, no_interval="by definition"), why_not="no clip of the run can be opened",
+    )  # fmt: skip
 
 
 def _passing(flagged: Estimate | None) -> Estimate | None:
@@ -76,7 +120,7 @@ def _passing(flagged: Estimate | None) -> Estimate | None:
     )
 
 
-def _judge_curve(context: Context, measure: MeasureInfo, role: str, shown: list[str]) -> None:
+def _judge_curve(context: Context, measure: MeasureInfo, role: str, shown: list[str], table: IndicatorTable) -> None:
     """One finding per bona fide class that the role's clips were held against."""
     rule = context.policy.rules["DIS-1"]
     for curve in context.run.curves:
@@ -89,7 +133,13 @@ def _judge_curve(context: Context, measure: MeasureInfo, role: str, shown: list[
             again = sum(finding.finding_id.startswith(f"DIS-1/{suffix}") for finding in context.findings)
             suffix += f"/{again + 1}" if again else ""
             name = f"{measure.scorer}/eer"
-            context.add(judge(rule, estimate, what=what, measure=name, suffix=suffix, evidence=shown))
+            chance = Estimate(estimate=0.5, no_interval="by definition")
+            found = judge(
+                rule, estimate, what=what, measure=name, suffix=suffix, evidence=shown, role=role, ceiling=chance
+            )
+            context.add(found)
+            label = f"Equal error rate against {isolate(curve.get('bona_fide_source') or curve['bona_fide'])}"
+            table.add(label, estimate, unit="share", measure=name, ceiling=chance, finding=found)
 
 
 def _nothing_judged(context: Context) -> str:

@@ -22,4 +22,4 @@ def build(context: Context) -> Sequence[object]:
     ]
 
 
-SECTION = Section(section_id="findings", title="Findings register", part="record", order=1, build=build, closing=True)
+SECTION = Section(section_id="findings", title="Findings register", part="record", order=0, build=build, closing=True)

@@ -60,5 +60,5 @@ def _no_groups(context: Context) -> str:
 
 
 SECTION = Section(
-    section_id="groups", title="Groups of speakers", part="record", order=0, build=build, condition=_no_groups
+    section_id="groups", title="Groups of speakers", part="record", order=1, build=build, condition=_no_groups
 )

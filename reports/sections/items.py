@@ -103,4 +103,4 @@ def _reasons(context: Context) -> list[object]:
     return [Table(caption="Skipped and failed", columns=columns, rows=rows)]
 
 
-SECTION = Section(section_id="items", title="Items", part="record", order=3, build=build)
+SECTION = Section(section_id="items", title="Items", part="record", order=7, build=build)

@@ -78,4 +78,4 @@ def _aggregate(measure: MeasureInfo) -> str:
     return known.get(measure.aggregate, measure.aggregate.replace("_", " "))
 
 
-SECTION = Section(section_id="methods", title="Method cards", part="record", order=2, build=build)
+SECTION = Section(section_id="methods", title="Method cards", part="record", order=4, build=build)

@@ -64,4 +64,4 @@ def _digests(run: Run) -> Table:
     return Table(caption="Digests of the files this page was made from", columns=columns, rows=rows)
 
 
-SECTION = Section(section_id="provenance", title="Provenance", part="record", order=5, build=build)
+SECTION = Section(section_id="provenance", title="Provenance", part="record", order=6, build=build)

@@ -27,10 +27,13 @@ def build(context: Context) -> Sequence[object]:
     voices = context.measures_for("similarity")
     if voices:
         blocks += _voice(context, voices)
-    acoustics = context.measures_for("consistency")
-    if acoustics:
-        note = "Differences between prompt and clip; read each row between the recording and the shuffled floor."
-        blocks.append(role_table(context, acoustics, "Acoustic consistency with the prompt", note))
+    codec = context.measures_for("codec")
+    if codec:
+        note = "The recording through the codec against the recording itself: what the codec alone costs."
+        blocks.append(role_table(context, codec, "Codec", note))
+    speech = context.measures_for("speech")
+    if speech:
+        blocks.append(role_table(context, speech, "Likeness to speech"))
     signal = context.measures_for("signal")
     if signal:
         note = "Measured on the clip alone; the recording says what is usual for these prompts."
@@ -39,7 +42,9 @@ def build(context: Context) -> Sequence[object]:
     return blocks + open_points(
         "" if words else "Word error rate: no transcript or no recogniser in this run.",
         "" if voices else "Voice: no speaker encoder gave a value, or the run has no prompts.",
-        "" if acoustics else "Acoustic consistency: no value in this run.",
+        "" if codec else "Codec against recording (SI-SDR, STOI, spectral distance): no value in this run.",
+        "" if context.measures_for("language") else "What the tokens know of language (ABX, likelihood ranking).",
+        "Distribution distances (Frechet, kernel): none was computed.",
         "Naturalness as people hear it: no listening test belongs to this run.",
     )
 
@@ -49,7 +54,11 @@ def _intelligibility(context: Context, measures: Sequence[MeasureInfo]) -> list[
     for rule, role in (("QUA-1", "acoustic"), ("QUA-3", "codec")):
         pairs = _pairs(context, lead, role, "reference")
         if len(pairs):
-            context.add(judge(context.policy.rules[rule], contrast(pairs), measure=f"{lead.scorer}/{lead.measure}"))
+            found = judge(
+                context.policy.rules[rule], contrast(pairs), measure=f"{lead.scorer}/{lead.measure}", role=role,
+                against="reference",
+            )  # fmt: skip
+            context.add(found)
     rows = plot_rows(context, lead, STAGES)
     blocks: list[object] = [
         Prose(
@@ -70,7 +79,9 @@ def _voice(context: Context, measures: Sequence[MeasureInfo]) -> list[object]:
     pairs = _pairs(context, lead, "continuation", "shuffled")
     if len(pairs):
         rule = context.policy.rules["QUA-2"]
-        context.add(judge(rule, contrast(pairs), measure=f"{lead.scorer}/{lead.measure}", unit=unit_of(lead)))
+        name = f"{lead.scorer}/{lead.measure}"
+        found = judge(rule, contrast(pairs), measure=name, unit=unit_of(lead), role="continuation", against="shuffled")
+        context.add(found)
     rows = plot_rows(context, lead, VOICE_ROLES)
     blocks: list[object] = []
     if rows:
@@ -108,5 +119,5 @@ SECTION = Section(
     part="measurements",
     order=0,
     build=build,
-    reads=("word_error", "similarity", "consistency", "signal"),
+    reads=("word_error", "similarity", "signal", "codec"),
 )

@@ -61,4 +61,4 @@ def _assumptions(context: Context) -> Table:
     return Table(caption="Numbers assumed, not measured", columns=columns, rows=rows)
 
 
-SECTION = Section(section_id="statistics", title="Statistics appendix", part="record", order=4, build=build)
+SECTION = Section(section_id="statistics", title="Statistics appendix", part="record", order=5, build=build)

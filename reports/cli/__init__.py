@@ -1,0 +1,1 @@
+"""Verbs of ``audiolm-audit`` that read finished run folders and nothing else."""
