@@ -70,6 +70,8 @@ def _cells(spec: MetricSpec, outcome: Outcome) -> list[Cell]:
         value = values.get(name)
         if value is None:
             cells.append(Cell(name, math.nan, "failed", f"the scorer gave no {name}"))
+        elif isinstance(value, Skipped):
+            cells.append(Cell(name, math.nan, "skipped", value.reason or "the scorer gave no reason"))
         elif not math.isfinite(value):
             cells.append(Cell(name, math.nan, "failed", f"the scorer gave {value} for {name}"))
         else:

@@ -17,11 +17,13 @@ from evaluation.detector_scorer import DetectorScorer
 from evaluation.frames import read_scores
 from evaluation.generation import generate_items
 from evaluation.manifest import read_utterances
+from evaluation.metrics import Noted, ScoreInput, Skipped
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder
 from evaluation.score_workers import Job, score_workers
 from evaluation.scorers import select_scorers
 from evaluation.scoring import describe_measures, score_items
+from evaluation.transcripts import read_transcripts
 
 DIED = "the scorer's process died on this item"
 KEY = ["item_id", "scorer", "measure"]
@@ -147,6 +149,44 @@ def test_a_value_that_is_no_number_is_a_failure(run) -> None:
     frame = score(folder, records, metric).drop_duplicates(["measure", "status"]).set_index("measure")
     assert frame.loc["rms", "reason"] == "the scorer gave nan for rms"
     assert frame.loc["total", "reason"] == "the scorer gave no total" and frame.loc["loud", "status"] == "ok"
+
+
+def test_a_measure_may_be_skipped_alone_and_texts_are_kept_apart(run) -> None:
+    folder, records = run
+    metric = LevelMetric()
+    values = {"rms": 0.5, "loud": Skipped("nothing to count"), "total": 1.0}
+    texts = {"heard": "Words", "reference": "words of", "hypothesis": "words", "recogniser": "toy"}
+    metric._one = lambda item: Noted(values, texts)  # type: ignore[method-assign,assignment]
+    for _ in range(2):  # the second time from the store
+        frame = score(folder, records, metric)
+        cells = frame[frame["item_id"] == "fake:codec:s1-1"].set_index("measure")
+        assert set(cells.index) == {"rms", "loud", "total"} and cells.loc["rms", "value"] == 0.5
+        assert cells.loc["loud", "status"] == "skipped" and cells.loc["loud", "reason"] == "nothing to count"
+        stored = {row.item_id: row for row in read_transcripts(folder.transcripts)}
+        assert len(stored) == 45 and stored["fake:codec:s1-1"].recogniser == "toy"
+        steps = [(step.operation, step.reference, step.heard) for step in stored["fake:codec:s1-1"].operations]
+        assert steps == [("hit", "words", "words"), ("deletion", "of", "")]
+        folder.transcripts.unlink()
+    score(folder, records, LevelMetric(version="2"))
+    assert not folder.transcripts.exists()
+
+
+def test_a_scorer_that_needs_the_recording_gets_it_from_the_same_start(run) -> None:
+    folder, records = run
+    seen: dict[str, ScoreInput] = {}
+    for needs in ({"recording"}, {"recording", "prompt"}):
+        metric = LevelMetric(version=str(len(needs)))
+        metric.spec = replace(metric.spec, needs=frozenset(needs), roles=("codec", "recorded"))
+        metric._one = lambda item: seen.update({item.item_id: item}) or Skipped("seen")  # type: ignore[method-assign]
+        score(folder, records, metric)
+        item = seen["fake:codec:s1-1"]
+        whole = AudioClip.from_file(folder.path / "audio/reference/s1-1.wav").samples
+        start = 3 * 16_000 if "prompt" in needs else 0
+        assert item.recording is not None and np.array_equal(item.recording.samples, whole[start:])
+        assert len(item.clip.samples) == len(item.recording.samples)
+    lost = [replace(r, audio_path="", status="failed", reason="gone") if r.role == "reference" else r for r in records]
+    frame = score(folder, lost, metric)
+    assert set(frame["status"]) == {"skipped"} and "needs the recording itself" in frame["reason"].iloc[0]
 
 
 def test_the_table_on_disk_is_the_table_returned(run) -> None:

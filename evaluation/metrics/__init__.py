@@ -85,12 +85,13 @@ class Skipped:
 class Noted:
     """Values with texts that belong beside them (by name), such as the words that were heard."""
 
-    values: Mapping[str, float]
+    values: Mapping[str, float | Skipped]
     texts: Mapping[str, str]
 
 
-Outcome = Mapping[str, float] | Noted | Skipped
-"""What a scorer gives per item: every item measure of its spec by name, or the reason for none."""
+Outcome = Mapping[str, float | Skipped] | Noted | Skipped
+"""What a scorer gives per item: every item measure of its spec by name, each a number or the reason why that one has
+none; or the reason for none at all."""
 
 
 class Metric(Protocol):
