@@ -23,8 +23,9 @@ MASK_VALUES = 2**24
 """Most scores (64 MiB) that a mask of the prefix may hold; a longer prefix goes in pieces."""
 SKINNY = range(4, 49)
 SKINNY_WEIGHTS, STRIP = 2**19, 16
-"""For this many rows and at least so many weights, ``W x^T`` in strips of 16 rows of ``W`` takes 0.5 to 0.8 of the time
-of ``x W^T`` on a CPU: a strip stays in the first cache, and the BLAS need not repack the matrix. Smaller matrices lose."""
+"""For this many rows and at least so many weights, ``W x^T`` in strips of 16 rows of ``W`` takes 0.5 to 0.8 of the
+time of ``x W^T`` on a CPU: a strip stays in the first cache, and the BLAS need not repack the matrix. Smaller matrices
+lose by it."""
 
 Map = Callable[[Tensor], Tensor]
 Onto = Callable[[Tensor, Tensor], Tensor]
@@ -84,7 +85,7 @@ class Decoder:
         return last[:, -1]
 
     def step(self, x: Tensor, positions: Tensor) -> Tensor:
-        """The next vector of each row, ``[batch, dim]`` at ``positions`` ``[batch]``, to its output ``[batch, dim]``."""
+        """The next vector of each row, ``[batch, dim]`` at ``positions`` ``[batch]``; gives ``[batch, dim]``."""
         batch = len(x)
         mask, slots, seen = self._begin()
         turn = None
@@ -114,7 +115,7 @@ class Decoder:
         mask = None if self.padding is None else self.padding[..., :end]
         if self.bias is not None:
             bias = self.bias[..., self.cache.capacity - end :]
-            mask = bias if self.scores is None else torch.add(bias, mask, out=self.scores[..., :end])
+            mask = bias if mask is None else torch.add(bias, mask, out=self.scores[..., :end])  # type: ignore[index]
         if mask is not None:
             mask = mask.expand(self.cache.batch, -1, -1, -1)
         return mask, slots, seen

@@ -162,7 +162,7 @@ class Transformer(nn.Module):
         return Cache(config.layers, config.heads, config.head_dim, batch, capacity, valid=valid, device=device)
 
     def distance_bias(self, tokens: int) -> Tensor | None:
-        """T5 bias of the keys 0, 1, ... ``tokens - 1`` tokens back, ``[head, distance]``; None with rotary positions."""
+        """T5 bias of the key 0, 1, ... ``tokens - 1`` tokens back, ``[head, distance]``; None with rotary positions."""
         if self.bias is None:
             return None
         return self.bias(_t5_bucket(torch.arange(tokens, device=self.bias.weight.device))).T

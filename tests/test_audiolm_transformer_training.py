@@ -27,8 +27,10 @@ def written_out(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.T
 def test_values_and_gradients_are_those_of_plain_attention() -> None:
     got, expected = tensors(), tensors()
     weight = torch.randn((2, 3, TOKENS, 4), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    one = biased_attention(*got[:3], hidden(got[3]))
-    two = written_out(*expected[:3], hidden(expected[3]))
+    q, k, v, bias = got
+    one = biased_attention(q, k, v, hidden(bias))
+    q, k, v, bias = expected
+    two = written_out(q, k, v, hidden(bias))
     torch.testing.assert_close(one, two)
     (one * weight).sum().backward()
     (two * weight).sum().backward()
