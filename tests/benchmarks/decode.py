@@ -136,7 +136,8 @@ def ten_seconds(size: str) -> list[Row]:
     """10 s of coarse tokens after 250 semantic ones, the whole run, from ids to ids."""
     bound = {"6x512": 20.0, "paper": 90.0}[size]
     rows = []
-    for precision in ("float32", *[name for name in _reduced() if name == "int8"]):
+    precisions: list[Precision] = ["float32", *_reduced()]
+    for precision in precisions:
         model = stage({"6x512": BASE, "paper": PAPER}[size], precision)
         seconds = _run(model, COARSE_FRAMES)
         rows.append(
