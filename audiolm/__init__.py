@@ -11,32 +11,42 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audiolm.checkpoint import CheckpointError
     from audiolm.codec import SoundStream
+    from audiolm.codec.protocol import AcousticTokenizer
     from audiolm.model import AudioLM
-    from audiolm.sampling import SamplingOptions, StageSampling
+    from audiolm.parallel import ParallelConfig, ParallelStage
+    from audiolm.sampling import SamplingOptions, StageSampling, Unmasking
     from audiolm.semantic.tokenizer import SemanticTokenizer, W2vBertTokenizer
     from audiolm.stages import Stage, StageConfig
 
 __all__ = [
+    "AcousticTokenizer",
     "AudioLM",
     "CheckpointError",
+    "ParallelConfig",
+    "ParallelStage",
     "SamplingOptions",
     "SemanticTokenizer",
     "SoundStream",
     "Stage",
     "StageConfig",
     "StageSampling",
+    "Unmasking",
     "W2vBertTokenizer",
 ]
 
 _HOMES = {
+    "AcousticTokenizer": "audiolm.codec.protocol",
     "AudioLM": "audiolm.model",
     "CheckpointError": "audiolm.checkpoint",
+    "ParallelConfig": "audiolm.parallel",
+    "ParallelStage": "audiolm.parallel",
     "SamplingOptions": "audiolm.sampling",
     "SemanticTokenizer": "audiolm.semantic.tokenizer",
     "SoundStream": "audiolm.codec",
     "Stage": "audiolm.stages",
     "StageConfig": "audiolm.stages",
     "StageSampling": "audiolm.sampling",
+    "Unmasking": "audiolm.sampling",
     "W2vBertTokenizer": "audiolm.semantic.tokenizer",
 }
 
