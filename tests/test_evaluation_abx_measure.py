@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from audiolm.audio import AudioClip
 from evaluation.bootstrap import Resampler
 from evaluation.language.abx import AbxScore, abx_score, relative_reduction
 from evaluation.language.abx_cells import AbxDesign, design_cells
+from evaluation.language.comparison import compare_representations
 from evaluation.language.distances import cut_items, pair_distances
 from evaluation.language.dtw import edit_distance, warped_distance
+from evaluation.language.features import Representation
 from evaluation.language.items import AbxItem
 
 PHONES = ("AA", "IY", "UW")
@@ -253,6 +258,29 @@ def test_a_speaker_drawn_twice_counts_twice() -> None:
     assert score.weighted(np.array([1.0, 2.0, 0.0])) == pytest.approx(0.0)
     assert score.weighted(np.array([0.0, 2.0, 1.0])) == pytest.approx(1.0)
     assert math.isnan(score.weighted(np.array([3.0, 0.0, 0.0])))
+
+
+def test_tokens_may_be_compared_by_their_centroids() -> None:
+    """Two tokens of one phone and one of another: identity sees three strangers, the centroids two near ones."""
+    centroids = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+    token_of = {"AA0": 0, "AA1": 1, "IY0": 2, "IY1": 2}
+    items = [AbxItem(f"{p}{k}", 0.0, 0.1, p, "P", "N", "s") for p in ("AA", "IY") for k in range(2)]
+    clip = AudioClip.from_array(np.zeros(1600, np.float32), 16_000)
+    clips = {item.file: partial(AudioClip, clip.samples, 16_000, Path(item.file)) for item in items}
+
+    def encode(one: AudioClip) -> np.ndarray:
+        return np.full(10, token_of[str(one.source)])
+
+    tokens = Representation("tokens", encode, 100.0, True, centroids)
+    resampler = Resampler(seed=0)
+    found = [
+        compare_representations(items, clips, [tokens], [AbxDesign()], resampler=resampler, distance=distance)[0]
+        for distance in ("identity", "centroid")
+    ]
+    assert [row.error.estimate for row in found] == [0.25, 0.0]  # AA against IY: ties; IY against AA: right
+    bare = Representation("bare", encode, 100.0, True)
+    (row,) = compare_representations(items, clips, [bare], [AbxDesign()], resampler=resampler, distance="centroid")
+    assert (row.distance, row.error.estimate) == ("identity", 0.25)
 
 
 def test_what_cannot_be_scored_is_said() -> None:

@@ -22,12 +22,12 @@ from evaluation.cli.run_options import split_names
 from evaluation.language.abx_cells import CONTEXTS, MODES, AbxDesign
 from evaluation.language.alignment import align_utterances
 from evaluation.language.comparison import AbxRow, compare_representations
-from evaluation.language.distances import DISTANCES
 from evaluation.language.items import SPANS, AbxItem, items_of, read_items, write_items
 from evaluation.language.representations import parse_representation
 from evaluation.manifest import read_utterances
 from evaluation.records import Utterance
 
+TOKEN_DISTANCES = ("identity", "edit", "centroid")
 EXAMPLE = "audiolm-audit abx ../shared/corpus/manifest.csv --split test --representations mfcc@25/64 model:nano"
 
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES), help="default: both")
     parser.add_argument("--context", choices=CONTEXTS, default="triphone", help="which phones are compared")
     parser.add_argument("--span", choices=SPANS, default="triphone", help="what an aligned item covers")
-    parser.add_argument("--distance", choices=DISTANCES, default="", help="default: angular, for tokens identity")
+    parser.add_argument("--distance", choices=TOKEN_DISTANCES, default="identity", help="of tokens; features: angle")
     parser.add_argument("--min-frames", type=int, default=2, help="shorter items are left out (default: %(default)s)")
     parser.add_argument("--max-items", type=int, default=10, help="items per side of a cell (default: %(default)s)")
     parser.add_argument("--max-x-speakers", type=int, default=5, help="speakers of x per pair (default: %(default)s)")

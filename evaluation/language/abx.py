@@ -51,10 +51,18 @@ class AbxScore:
     def weighted(self, weights: np.ndarray) -> float:
         """The error where speaker ``i`` counts ``weights[i]`` times; NaN where nothing is left."""
         x_weight = weights[self.x_speaker] if self.mode == "across" else np.ones(len(self.errors))
-        key = self.pair.astype(np.int64) * len(self.speakers) + self.speaker
-        error, present = _mean_by(key, self.errors, x_weight)
-        error, present = _mean_by(present // len(self.speakers), error, weights[present % len(self.speakers)])
-        return float(error.mean()) if len(error) else math.nan
+        rows, columns = int(self.pair.max()) + 1, len(self.speakers)
+        place = self.pair * columns + self.speaker
+        below = np.bincount(place, x_weight, rows * columns)
+        above = np.bincount(place, x_weight * self.errors, rows * columns)
+        speaker_weight = np.where(below > 0, np.tile(weights, rows), 0.0).reshape(rows, columns)
+        with np.errstate(invalid="ignore"):
+            of_speaker = np.where(below > 0, above / below, 0.0).reshape(rows, columns)
+        counts = speaker_weight.sum(axis=1)
+        if not counts.any():
+            return math.nan
+        of_pair = (speaker_weight * of_speaker).sum(axis=1)[counts > 0] / counts[counts > 0]
+        return float(of_pair.mean())
 
     def interval(self, resampler: Resampler) -> Interval:
         """The error with an interval over speakers."""
@@ -108,7 +116,7 @@ def _cell_errors(cells: Cells, same: np.ndarray, other: np.ndarray) -> np.ndarra
 def _average_contexts(cells: Cells, errors: np.ndarray, mode: str) -> AbxScore:
     count = len(cells.speakers)
     key = (cells.pair.astype(np.int64) * count + cells.speaker) * count + cells.x_speaker
-    mean, unique = _mean_by(key, errors, np.ones(len(errors)))
+    mean, unique = _mean_by(key, errors)
     return AbxScore(
         mode=mode,
         errors=mean,
@@ -121,10 +129,7 @@ def _average_contexts(cells: Cells, errors: np.ndarray, mode: str) -> AbxScore:
     )
 
 
-def _mean_by(key: np.ndarray, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean per distinct key, and the keys; keys of weight 0 are left out."""
+def _mean_by(key: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean per distinct key, and the keys."""
     unique, place = np.unique(key, return_inverse=True)
-    below = np.bincount(place, weights, len(unique))
-    above = np.bincount(place, weights * values, len(unique))
-    kept = below > 0
-    return above[kept] / below[kept], unique[kept]
+    return np.bincount(place, values) / np.bincount(place), unique

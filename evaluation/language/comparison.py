@@ -51,8 +51,8 @@ def compare_representations(
     """ABX error of every representation under every design.
 
     ``clips``: by the items' file, read when needed. Items that are too short for any of the representations are left
-    out for all. ``baseline``: the representation that reductions are relative to; ``distance``: one of
-    :data:`evaluation.language.distances.DISTANCES`, by default ``angular`` for features and ``identity`` for tokens.
+    out for all. ``baseline``: the representation that reductions are relative to; ``distance``: how tokens are compared
+    (``identity`` by default; ``identity`` also where ``centroid`` was asked and none are known), features by angle.
 
     Raises:
         ValueError: no such baseline, an item of an unknown file, no item or no triplet left.
@@ -69,8 +69,11 @@ def compare_representations(
     for design in designs:
         scores: list[AbxScore] = []
         for one, pieces in zip(representations, cut, strict=True):
-            pieces = [piece for piece, ok in zip(pieces, usable, strict=True) if ok]
-            scores.append(abx_score(kept, pieces, design, distance=distance or _distance(one)))
+            own = [piece for piece, ok in zip(pieces, usable, strict=True) if ok]
+            used = _distance(one, distance)
+            if used == "centroid" and one.centroids is not None:
+                own, used = [None if piece is None else one.centroids[piece] for piece in own], "angular"
+            scores.append(abx_score(kept, own, design, distance=used))
         base = scores[names.index(baseline)] if baseline else None
         for one, score in zip(representations, scores, strict=True):
             against = base if base is not None and one.name != baseline else None
@@ -78,7 +81,7 @@ def compare_representations(
                 AbxRow(
                     representation=one.name,
                     mode=design.mode,
-                    distance=distance or _distance(one),
+                    distance=_distance(one, distance),
                     error=score.interval(resampler),
                     reduction=None if against is None else relative_reduction(score, against, resampler),
                     triplets=score.triplets,
@@ -92,8 +95,11 @@ def compare_representations(
     return rows
 
 
-def _distance(representation: Representation) -> str:
-    return "identity" if representation.discrete else "angular"
+def _distance(representation: Representation, asked: str) -> str:
+    """The distance asked for where it fits; ``centroid`` and ``identity`` and ``edit`` are for tokens only."""
+    if not representation.discrete:
+        return "angular"
+    return asked if asked and (asked != "centroid" or representation.centroids is not None) else "identity"
 
 
 def _cut(

@@ -12,9 +12,10 @@ from evaluation.language.items import AbxItem
 
 __all__ = ["DISTANCES", "cut_items", "pair_distances"]
 
-DISTANCES = ("angular", "identity", "edit")
+DISTANCES = ("angular", "identity", "edit", "centroid")
 """``angular``: angle between frames over pi, warped in time. ``identity``: 0 for the same token and 1 for another (the
-angle between one-hot vectors, up to a factor), warped in time. ``edit``: Levenshtein over the longer length."""
+angle between one-hot vectors, up to a factor), warped in time. ``edit``: Levenshtein over the longer length.
+``centroid``: ``angular`` on the vectors behind the tokens (:mod:`evaluation.language.comparison` looks them up)."""
 CELLS_AT_ONCE = 400_000
 
 
@@ -57,6 +58,8 @@ def pair_distances(
     """Distance of ``pieces[first[k]]`` and ``pieces[second[k]]``, float64 ``[pair]``; batches of like length."""
     if distance not in DISTANCES:
         raise ValueError(f"distance is {distance!r}; use one of {', '.join(DISTANCES)}")
+    if distance == "centroid":
+        raise ValueError("distance centroid needs the vectors behind the tokens; look them up and use angular")
     prepared = [_prepare(piece, distance) for piece in pieces]
     lengths = np.array([0 if piece is None else len(piece) for piece in pieces])
     order = np.lexsort((lengths[second], lengths[first]))

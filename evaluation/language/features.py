@@ -27,12 +27,16 @@ PLAIN_FEATURES = ("mfcc", "log-mel", "mfcc@25", "log-mel@25")
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """Turns a clip into features ``[frame, dim]`` or tokens ``[frame]`` (``discrete``) at ``frame_rate_hz``."""
+    """Turns a clip into features ``[frame, dim]`` or tokens ``[frame]`` (``discrete``) at ``frame_rate_hz``.
+
+    ``centroids``: the vectors behind the tokens ``[token, dim]``, where there are any.
+    """
 
     name: str
     encode: Callable[[AudioClip], np.ndarray]
     frame_rate_hz: float
     discrete: bool = False
+    centroids: np.ndarray | None = None
 
 
 def plain_features(name: str) -> Representation:
@@ -86,7 +90,7 @@ def clustered(base: Representation, clips: Sequence[AudioClip], *, n_clusters: i
     def encode(clip: AudioClip) -> np.ndarray:
         return kmeans.predict(((base.encode(clip) - mean) / deviation).astype(frames.dtype)).astype(np.int64)
 
-    return Representation(f"k-means {n_clusters} of {base.name}", encode, base.frame_rate_hz, discrete=True)
+    return Representation(f"{base.name}/{n_clusters}", encode, base.frame_rate_hz, True, kmeans.cluster_centers_)
 
 
 def _log_mel(samples: np.ndarray, *, multiple: int) -> np.ndarray:

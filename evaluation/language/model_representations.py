@@ -62,7 +62,15 @@ def _tokens(source: str, tokenizer, device: str) -> Representation:
         samples = torch.from_numpy(clip.at_rate(SAMPLE_RATE_HZ).samples).to(device)
         return encode_long(tokenizer, samples).cpu().numpy()
 
-    return Representation(f"model:{source}", encode, FRAME_RATE_HZ, discrete=True)
+    return Representation(f"model:{source}", encode, FRAME_RATE_HZ, True, _centroids(tokenizer))
+
+
+def _centroids(tokenizer) -> np.ndarray | None:
+    """The centroids of our k-means tokenizers, in normalised units; None for a tokenizer without any."""
+    held = getattr(tokenizer, "centroids", None)
+    if held is None and hasattr(tokenizer, "clusters"):
+        held = tokenizer.clusters.centroids
+    return None if held is None else held.cpu().numpy()
 
 
 def _features(source: str, network, layer: int, device: str) -> Representation:
