@@ -69,7 +69,8 @@ def _recipe(options: argparse.Namespace) -> Any:
         device=options.device, precision=options.precision, accumulate=options.accumulate, strategy=options.strategy
     )
     given = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(Recipe) if f.name != "preset"}
-    return Recipe(**values | {"runtime": runtime} | {name: value for name, value in given.items() if value is not None})
+    values |= {"runtime": runtime, **{name: value for name, value in given.items() if value is not None}}
+    return Recipe(**values)
 
 
 def _describe(options: argparse.Namespace) -> int:

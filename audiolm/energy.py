@@ -114,7 +114,7 @@ def _gpu_mj(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-not-found]
 
         pynvml.nvmlInit()
         properties = torch.cuda.get_device_properties(device)

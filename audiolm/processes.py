@@ -117,7 +117,8 @@ class FabricRuntime(Runtime):
 
 
 def _strategy(name: str, world: int) -> Any:
-    from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     if name == "ddp":
         return DDPStrategy(broadcast_buffers=False)

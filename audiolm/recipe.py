@@ -191,8 +191,8 @@ def _codec(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 
 def _w2v_bert(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.w2v_bert_training, steps)
-    waves = [[item.samples for item in split] for split in recipe.splits()]
-    return W2vBertTask(*waves, recipe.preset.w2v_bert, training, recipe.runtime)
+    heard, held_out = ([item.samples for item in split] for split in recipe.splits())
+    return W2vBertTask(heard, held_out, recipe.preset.w2v_bert, training, recipe.runtime)
 
 
 def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:

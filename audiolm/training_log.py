@@ -125,7 +125,8 @@ def draw_curves(folder: Path) -> None:
     for index, name in enumerate(shown):
         axes = figure.add_subplot(lines, columns, index + 1)
         axes.set_title(name, fontsize=9)
-        for key, style in ((name, "-"), (f"valid_{name}", "o-")):
+        for key in (name, f"valid_{name}"):
+            style = "o-" if key.startswith("valid_") else "-"
             points = [(step, found[key]) for step, found in table.items() if key in found]
             if points:
                 axes.plot(*zip(*points, strict=True), style, linewidth=1, markersize=3, label=key)

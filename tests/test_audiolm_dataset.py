@@ -145,6 +145,6 @@ def test_tokens_are_computed_once_per_shard_and_mapped(tmp_path: Path) -> None:
     assert _Codec.calls == 5
     tokenised([*speech[:4], speech[4], Recording("new", "s", noise(700, 9))], Path("codec"), Path("b"), tmp_path)
     assert _Codec.calls == 11
-    changed = [Recording("u0", "s", -speech[0].samples), *speech[1:]]
+    changed = [Recording("u0", "s", -noise(3_000, 0)), *speech[1:]]
     tokenised(changed, Path("codec"), Path("semantic_bundle"), tmp_path)
     assert _Codec.calls == 13

@@ -187,8 +187,8 @@ class W2vBert(nn.Module):
 
     def _stretched(self, log_mel: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
         rows = len(log_mel)
-        single = isinstance(generator, torch.Generator)
-        draws = [torch.rand((), generator=generator if single else generator[row]) for row in range(rows)]
+        every = [generator] * rows if isinstance(generator, torch.Generator) else generator
+        draws = [torch.rand((), generator=one) for one in every]
         factors = 1 + self.config.warp * (2 * torch.stack(draws) - 1)
         return stretch_bands(log_mel, factors.to(log_mel.device), self.config.log_mel)
 
@@ -225,8 +225,8 @@ class W2vBert(nn.Module):
         if share is not None:
             mean = share.rest + share.weight * mean
         soft = torch.exp(-(mean * torch.log(mean + 1e-9)).sum())
-        share = torch.bincount(quantized.codes[valid], minlength=codes).float() / valid.sum()
-        hard = torch.exp(-(share * torch.log(share + 1e-9)).sum())
+        used = torch.bincount(quantized.codes[valid], minlength=codes).float() / valid.sum()
+        hard = torch.exp(-(used * torch.log(used + 1e-9)).sum())
         return (codes - soft) / codes, hard
 
 

@@ -26,8 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pack; let git ignore it")
     parser.add_argument("--kind", default="speech", help="kind of recording (default: speech)")
     parser.add_argument("--max-seconds-per-speaker", type=float, default=300.0, help="cap, training split only")
+    parser.add_argument("--piece-mib", type=float, default=60.0, help="largest piece (default: 60)")
     options = parser.parse_args(argv)
-    files = write_pack(options.out, _rows(options), SAMPLE_RATE_HZ)
+    files = write_pack(options.out, _rows(options), SAMPLE_RATE_HZ, int(options.piece_mib * 2**20))
     size = sum(path.stat().st_size for path in files)
     print(f"{options.out}: {len(files)} files, {size / 2**20:.1f} MiB")
     return 0
