@@ -35,6 +35,8 @@ class ClipDesk:
     """How many clips may be embedded; None for :data:`EMBEDDED_CLIPS`."""
     embedded: int = 0
     issued: dict[str, Clip] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
+    """Anchors of the players that chapters hold."""
 
     def clips(self, item_ids: Iterable[str], facts: Mapping[str, Sequence[str]] | None = None) -> list[Clip]:
         """Players for items in the given order; ids the run does not know are left out."""
@@ -43,7 +45,31 @@ class ClipDesk:
         for item_id in dict.fromkeys(item_ids):
             rows = items[items["item_id"] == item_id]
             if len(rows):
-                found.append(self._clip(rows.iloc[0], tuple((facts or {}).get(item_id, ()))))
+                clip = self._clip(rows.iloc[0], tuple((facts or {}).get(item_id, ())))
+                self.shown.add(clip.anchor)
+                found.append(clip)
+        return found
+
+    def fill(self, item_ids: Iterable[str]) -> None:
+        """Embed further clips in the given order until the budget is used up."""
+        if self.embedded >= self._limit:
+            return
+        items = self.run.generations.drop_duplicates("item_id").set_index("item_id", drop=False)
+        for item_id in item_ids:
+            if self.embedded >= self._limit:
+                return
+            if item_id not in self.issued:
+                self._clip(items.loc[item_id], ())
+
+    def embedded_uris(self) -> dict[str, tuple[str, str]]:
+        """Item id to clip and spectrogram, where the clip travels inside the page; a clip that stands in a chapter is
+        named by its anchor, so that it travels once."""
+        found = {}
+        for item_id, clip in self.issued.items():
+            if clip.audio_uri:
+                found[item_id] = (
+                    (f"#{clip.anchor}", "") if clip.anchor in self.shown else (clip.audio_uri, clip.image_uri)
+                )
         return found
 
     @property

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
-    "Bullets", "Card", "Cards", "Cell", "Clip", "Clips", "Column", "Facts", "Figure", "FindingList", "NotMeasured",
+    "Browser", "Bullets", "Card", "Cards", "Cell", "Clip", "Clips", "Column", "Facts", "Figure", "FindingList",
+    "NotMeasured",
     "Prose", "Question", "Table", "Verdict", "VerdictBox",
 ]  # fmt: skip
 
@@ -43,6 +44,16 @@ class Table:
     searchable: bool = False
     folded: bool = False
     kind: str = field(default="table", init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Browser:
+    """All items: ``payload`` is JSON for the script, ``table`` what stands on the page without one."""
+
+    payload: str
+    total: int
+    table: Table
+    kind: str = field(default="browser", init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,7 @@ class Card:
     title: str
     pairs: Sequence[tuple[str, str]]
     table: Table
+    more: Sequence[Table] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ class IndicatorTable:
         if not self.rows:
             return []
         columns = [Column(label, style) for label, style in COLUMNS]
-        found: list[object] = [Table(caption=self.caption, columns=columns, rows=self.rows, note=NOTE)]
+        title = next((o.title for o in self.context.outcomes if o.section_id == self.section), self.section)
+        found: list[object] = [Table(caption=f"{self.caption}: {title}", columns=columns, rows=self.rows, note=NOTE)]
         if self.sources:
             lines = [f"{rule}: {source}" for rule, source in sorted(self.sources.items())]
             found.append(Bullets(title="Where the thresholds come from", entries=lines))

@@ -43,7 +43,7 @@ def render_page(
     *, title: str, lead: Sequence[str], sections: Sequence[RenderedSection], meta: Mapping[str, str]
 ) -> str:
     """The whole page. ``lead`` are its first lines: which prompts the run used."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = _asset("report.css"), _asset("report.js") + _asset("browser.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return _template().render(
         title=title,

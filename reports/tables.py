@@ -13,6 +13,9 @@ from reports.formats import MISSING, interval_text, number_text
 
 __all__ = ["count", "estimate_cells", "estimate_columns", "number", "plot_rows", "role_table", "unit_of"]
 
+LONG_TABLE = 16
+"""Longer tables are folded: their chapter shows the leading rows elsewhere."""
+
 KINDS = {"reference": "ceiling", "shuffled": "floor", "codec": "other"}
 
 
@@ -67,7 +70,7 @@ def role_table(context: Context, measures: Sequence[MeasureInfo], caption: str, 
             middle = [Cell(name)] if several else []
             rows.append([*head, *middle, *estimate_cells(estimate, unit_of(measure))])
     columns = estimate_columns("Role", "Measure") if several else estimate_columns("Role")
-    return Table(caption=caption, columns=columns, rows=rows, note=note)
+    return Table(caption=caption, columns=columns, rows=rows, note=note, folded=len(rows) > LONG_TABLE)
 
 
 def plot_rows(context: Context, measure: MeasureInfo, roles: Iterable[str]) -> list[PlotRow]:

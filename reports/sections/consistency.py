@@ -67,7 +67,8 @@ def _scale(context: Context, measures: Sequence[MeasureInfo]) -> Table:
     columns = [Column("Measure"), *(Column(name, "number") for name in names)]
     note = (
         "Place on the scale: 0 % is the floor, 100 % the recording. Above the floor: continuation minus another"
-        " speaker's on the same prompts, speakers resampled; where its interval includes zero, no consistency is established."
+        " speaker's on the same prompts, speakers resampled; where its interval includes zero, no"
+        " consistency is established."
     )
     return Table(caption="Consistency on the scale from floor to recording", columns=columns, rows=rows, note=note)
 

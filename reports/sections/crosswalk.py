@@ -25,7 +25,8 @@ def build(context: Context) -> Sequence[object]:
     blocks: list[object] = [
         Prose(
             "Evidence: the sections named answer the demand as far as a technical audit can. Partial: they answer"
-            " a part of it, and the last column says what is missing. None: this report holds nothing for it. A section that"
+            " a part of it, and the last column says what is missing. None: this report holds nothing for it. A"
+            " section that"
             " was not run counts as nothing. This is an index for whoever writes a conformity file, not a statement"
             " that the system conforms."
         )

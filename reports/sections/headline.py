@@ -44,7 +44,8 @@ def build(context: Context) -> Sequence[object]:
     columns = [Column("Measure"), Column("Role"), *(Column(name, "number") for name in names), Column("Better")]
     note = (
         "Read each measure between its anchors: the recording is the ceiling, the recording through the codec shows"
-        " what the codec alone costs, another speaker's continuation is the floor. Smallest effect seen: the smallest true"
+        " what the codec alone costs, another speaker's continuation is the floor. Smallest effect seen: the smallest"
+        " true"
         " difference from a fixed value that so many speakers show in 80 of 100 audits."
     )
     return [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from reports.artefacts import MeasureInfo
 from reports.blocks import Card, Cards, Cell, Column, Prose, Table
 from reports.context import Context
 from reports.formats import number_text
 from reports.sections import Section
+from reports.selftests import read_selftests, selftest_table
 from reports.tables import unit_of
 
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
@@ -19,11 +21,24 @@ def build(context: Context) -> Sequence[object]:
     scorers: dict[str, list[MeasureInfo]] = {}
     for measure in context.run.measures:
         scorers.setdefault(measure.scorer, []).append(measure)
-    cards = [_card(context, scorer, measures) for scorer, measures in scorers.items()]
-    return [Cards(cards)] if cards else [Prose("The run lists no measure.")]
+    tests = read_selftests(context.run)
+    cards = [_card(context, scorer, measures, tests) for scorer, measures in scorers.items()]
+    if not cards:
+        return [Prose("The run lists no measure.")]
+    if tests:
+        lead = (
+            "Each scorer was asked for answers that are known beforehand; its card shows what it gave on this machine."
+        )
+    else:
+        lead = (
+            "Self tests were not measured: the run folder keeps no known answers that its scorers gave on this machine."
+        )
+    return [Prose(lead, "small" if tests else "warning"), Cards(cards)]
 
 
-def _card(context: Context, scorer: str, measures: Sequence[MeasureInfo]) -> Card:
+def _card(
+    context: Context, scorer: str, measures: Sequence[MeasureInfo], tests: Mapping[str, list[Mapping[str, Any]]]
+) -> Card:
     scores = context.run.scores[context.run.scores["scorer"] == scorer]
     items = scores.groupby("item_id")["status"].agg(lambda status: min(status, key=("ok", "skipped", "failed").index))
     counts = ", ".join(f"{int((items == name).sum()):,} {name}" for name in ("ok", "skipped", "failed"))
@@ -44,7 +59,12 @@ def _card(context: Context, scorer: str, measures: Sequence[MeasureInfo]) -> Car
     ]
     names = ("Measure", "Name in tables", "Unit", "How to read it", "Meaning", "Source")
     table = Table(caption=f"Measures of {scorer}", columns=[Column(name) for name in names], rows=rows)
-    return Card(title=measures[0].scorer_title or scorer, pairs=pairs, table=table)
+    own = tests.get(scorer, [])
+    failed = sum(row.get("met") is False for row in own)
+    state = "not measured" if not own else f"{failed} of {len(own)} failed" if failed else f"all {len(own)} passed"
+    pairs.append(("Self tests on this machine", state + (": treat its numbers as unverified" if failed else "")))
+    extra = [selftest_table(scorer, own)] if own else []
+    return Card(title=measures[0].scorer_title or scorer, pairs=pairs, table=table, more=extra)
 
 
 def _protocol(protocol: object) -> list[tuple[str, str]]:

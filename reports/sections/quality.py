@@ -12,6 +12,7 @@ from reports.estimates import contrast, paired
 from reports.figures import interval_plot
 from reports.findings import judge
 from reports.frames import column, rows_where
+from reports.misheard import misheard_blocks
 from reports.sections import Section
 from reports.tables import plot_rows, role_table, unit_of
 
@@ -71,7 +72,8 @@ def _intelligibility(context: Context, measures: Sequence[MeasureInfo]) -> list[
         caption = f"{lead.label} by stage, corpus level, with 95 % intervals over speakers."
         blocks.append(Figure(svg=svg, caption=caption))
     extra = context.measures_for("word_extra")
-    return [*blocks, role_table(context, [*measures, *extra], "Intelligibility")]
+    made = next((role for role in ("acoustic", "recorded") if context.has_role(role)), "reference")
+    return [*blocks, role_table(context, [*measures, *extra], "Intelligibility"), *misheard_blocks(context, made)]
 
 
 def _voice(context: Context, measures: Sequence[MeasureInfo]) -> list[object]:

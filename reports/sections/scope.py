@@ -30,6 +30,8 @@ def build(context: Context) -> Sequence[object]:
     for name, what, chapter in THREATS:
         outcome = outcomes.get(chapter)
         state = "not part of this report" if outcome is None else outcome.not_run or "examined"
+        if chapter == "memorisation" and not context.measures_for("memorisation"):
+            state = "not measured"
         links = ((f"#{chapter}", outcome.title),) if outcome is not None else ()
         rows.append([Cell(name), Cell(what), Cell("", links=links), Cell(state)])
     columns = [Column("Threat"), Column("What could happen"), Column("Chapter"), Column("In this run")]
