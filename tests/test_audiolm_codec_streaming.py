@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import pytest
@@ -97,7 +99,7 @@ def test_state_does_not_grow(front_end: str) -> None:
     encoder, decoder = StreamingEncoder(codec(front_end)), StreamingDecoder(codec(front_end))
 
     def held() -> int:
-        pasts = [part.past for part in (*encoder._parts, *decoder._parts)]
+        pasts = [part.past for part in (*encoder._parts, *decoder._parts) if part.past is not None]
         tensors = []
         for past in pasts:
             fields = [past] if isinstance(past, Tensor) else [getattr(past, name) for name in past.__slots__]
@@ -132,3 +134,25 @@ def test_wrong_use_is_refused() -> None:
         encoder.push(torch.zeros(10))
     with pytest.raises(ValueError, match="n_levels is 4; the codec has 1 to 3"):
         StreamingEncoder(codec("seanet"), n_levels=4)
+
+
+def test_offline_runs_follow_the_weights_and_do_not_meet() -> None:
+    model = copy.deepcopy(codec("seanet"))
+    samples = noise(2, 40_000, seed=5)
+    with torch.no_grad():
+        plain = model.quantizer.encode(model.latents(samples))
+        assert agreement(model.encode(samples), plain) > 0.99  # two codes may be equally near within rounding
+        assert float((model.decode(plain) - model.decoder(model.quantizer.decode(plain))).abs().max()) < 1e-5
+        for weight in model.parameters():
+            weight.mul_(1.5)
+        assert agreement(model.encode(samples), model.quantizer.encode(model.latents(samples))) > 0.99
+        assert agreement(model.encode(samples), plain) < 0.8
+    halves = [samples[:1], samples[1:]] * 4
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(model.encode, halves))
+    assert all(torch.equal(codes, model.encode(half)) for codes, half in zip(together, halves, strict=True))
+    assert torch.equal(copy.deepcopy(model).encode(samples), model.encode(samples))
+
+
+def agreement(a: Tensor, b: Tensor) -> float:
+    return float((a == b).float().mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from audiolm.checkpoint import config_from_dict, config_to_dict, load_part, load_weights, save_part
 from audiolm.codec.config import CodecConfig
+from audiolm.codec.incremental import another, incremental
 from audiolm.codec.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from audiolm.codec.quantizer import Quantized, ResidualQuantizer
 from audiolm.codec.seanet import SeanetDecoder, SeanetEncoder
@@ -20,6 +21,8 @@ from audiolm.codec.spectral import SpectralDecoder, SpectralEncoder
 __all__ = ["SoundStream"]
 
 PART = "codec"
+CHUNK_FRAMES = 50
+"""Frames of codes (1 s) that the incremental twins take at a time."""
 FRONT_ENDS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "seanet": (SeanetEncoder, SeanetDecoder),
     "spectral": (SpectralEncoder, SpectralDecoder),
@@ -43,6 +46,7 @@ class SoundStream(nn.Module):
         self.quantizer = ResidualQuantizer(config)
         self.decoder = decoder(config)
         self.record: Mapping[str, object] = {}
+        self._twins: dict[bool, tuple[Any, nn.Module]] = {}
 
     @property
     def sample_rate_hz(self) -> int:
@@ -84,11 +88,37 @@ class SoundStream(nn.Module):
 
     @torch.inference_mode()
     def encode(self, samples: Tensor, n_levels: int | None = None) -> Tensor:
-        return self.quantizer.encode(self.latents(samples), n_levels)
+        if not self._in_chunks(samples):
+            return self.quantizer.encode(self.latents(samples), n_levels)
+        padded = F.pad(samples, (0, -samples.shape[1] % self.hop))
+        pieces = padded.split(CHUNK_FRAMES * self.hop, dim=1)
+        return self.quantizer.encode(self._run(self.encoder, pieces, dim=2), n_levels)
 
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
-        return self.decoder(self.quantizer.decode(codes))
+        latents = self.quantizer.decode(codes)
+        if not self._in_chunks(latents):
+            return self.decoder(latents)
+        return self._run(self.decoder, latents.split(CHUNK_FRAMES, dim=2), dim=1)
+
+    def _in_chunks(self, x: Tensor) -> bool:
+        """Whether ``x`` goes through the incremental twins piece by piece, so that activations stay in a processor's
+        cache: where the networks work at sample rate and look at nothing later."""
+        return self.config.front_end == "seanet" and x.device.type == "cpu" and 0 not in x.shape and x.ndim > 1
+
+    def _run(self, network: nn.Module, pieces: Sequence[Tensor], *, dim: int) -> Tensor:
+        """``network`` over consecutive pieces, by a twin whose weights are folded anew when they have changed."""
+        state = tuple((value.data_ptr(), value._version) for value in network.parameters())
+        known = self._twins.get(network is self.encoder)
+        if known is None or known[0] != state:
+            known = (state, incremental(network)[0])
+            self._twins[network is self.encoder] = known
+        twin, _ = another(known[1])
+        return torch.cat([twin(piece) for piece in pieces], dim=dim)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and other processes fold the weights again."""
+        return self.__dict__ | {"_twins": {}}
 
     def save(self, folder: str | Path, record: Mapping[str, Any]) -> None:
         """Write configuration and weights as part ``codec``."""

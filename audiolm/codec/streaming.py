@@ -1,29 +1,16 @@
 """Encode and decode a stream as it arrives, in any chunks, with the result of one offline call.
 
-The codec's own networks run; only what looks back keeps its past between calls:
-
-convolution            the inputs its kernel still reaches back to
-transposed convolution its last input, whose upsampled tail overlaps the next
-analysis transform     the samples that the next window shares with this one
-overlap-add, phase     the sum of frames that later frames still add to
-
-so memory is constant, whatever the length. A decoder with a look-ahead gives its samples that much later.
+The codec's networks run as their incremental twins (:mod:`audiolm.codec.incremental`), which carry contexts from call
+to call, so memory is constant, whatever the length. A decoder with a look-ahead gives its samples that much later.
 """
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
-from typing import Any
-
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from audiolm.codec.conv import CausalContext, CausalConv1d, CausalConvTranspose1d
-from audiolm.codec.phase import PhaseReconstruction, PhaseState
+from audiolm.codec.incremental import Incremental, incremental
 from audiolm.codec.soundstream import SoundStream
-from audiolm.codec.spectral import OverlapAdd
 
 __all__ = ["StreamingDecoder", "StreamingEncoder"]
 
@@ -35,7 +22,7 @@ class StreamingEncoder:
         if n_levels is not None and not 1 <= n_levels <= codec.n_levels:
             raise ValueError(f"n_levels is {n_levels}; the codec has 1 to {codec.n_levels}")
         self._codec, self._n_levels = codec, n_levels or codec.n_levels
-        self._network, self._parts = _streaming(codec.encoder)
+        self._network, self._parts = incremental(codec.encoder)
         self._waiting: Tensor | None = None
 
     @property
@@ -75,7 +62,7 @@ class StreamingDecoder:
 
     def __init__(self, codec: SoundStream) -> None:
         self._codec = codec
-        self._network, self._parts = _streaming(codec.decoder)
+        self._network, self._parts = incremental(codec.decoder)
         self._nothing = torch.zeros(1, 0)
 
     @property
@@ -95,147 +82,11 @@ class StreamingDecoder:
     @torch.inference_mode()
     def finish(self) -> Tensor:
         """The last samples, as many as the look-ahead (none before the first frame); ready for a new stream."""
-        tails = [part.finish() for part in self._parts if isinstance(part, (_Overlap, _Phase))]
+        tails = [tail for tail in (part.finish() for part in self._parts) if tail is not None]
         _reset(self._parts)
-        return self._nothing if not tails or tails[0] is None else tails[0]
+        return tails[0] if tails else self._nothing
 
 
-class _Convolution(nn.Module):
-    """A causal convolution that remembers the inputs its kernel still reaches."""
-
-    def __init__(self, offline: CausalConv1d) -> None:
-        super().__init__()
-        self.offline = offline
-        self.past: Tensor | None = None
-        conv: Any = offline.conv
-        self.weight, self.bias = conv.weight.detach(), conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        past = x.new_zeros(*x.shape[:2], self.offline.left) if self.past is None else self.past
-        x = torch.cat([past, x], dim=-1)
-        self.past = x[..., x.shape[-1] - self.offline.left :].clone()
-        return F.conv1d(x, self.weight, self.bias, self.offline.stride, 0, self.offline.dilation)
-
-
-class _Transposed(nn.Module):
-    """A transposed convolution that remembers its last input."""
-
-    def __init__(self, offline: CausalConvTranspose1d) -> None:
-        super().__init__()
-        self.offline = offline
-        self.past: Tensor | None = None
-        conv: Any = offline.conv
-        self.weight, self.bias = conv.weight.detach(), conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        past = x.new_zeros(*x.shape[:2], 1) if self.past is None else self.past
-        x = torch.cat([past, x], dim=-1)
-        self.past = x[..., -1:].clone()
-        stride = self.offline.stride
-        y = F.conv_transpose1d(x, self.weight, self.bias, stride)
-        return y[..., stride:-stride]
-
-
-class _Context(nn.Module):
-    """The last samples in place of zeros."""
-
-    def __init__(self, offline: CausalContext) -> None:
-        super().__init__()
-        self.offline = offline
-        self.past: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        past = x.new_zeros(*x.shape[:-1], self.offline.left) if self.past is None else self.past
-        x = torch.cat([past, x], dim=-1)
-        self.past = x[..., x.shape[-1] - self.offline.left :].clone()
-        return x
-
-
-class _Overlap(nn.Module):
-    """Overlap-add that holds back the samples which later frames still add to."""
-
-    def __init__(self, offline: OverlapAdd) -> None:
-        super().__init__()
-        self.offline = offline
-        self.size = offline.size
-        self.past: _Tail | None = None
-
-    def forward(self, frames: Tensor) -> Tensor:
-        total, norm = self.offline.added(frames)
-        overlap = self.offline.overlap
-        past = self.past or _Tail(total.new_zeros(len(total), overlap), norm.new_zeros(1, overlap), overlap)
-        total[:, :overlap] += past.total
-        norm[:, :overlap] += past.norm
-        cut = min(past.silent, total.shape[1] - overlap)  # what lies before the recording
-        self.past = _Tail(total[:, -overlap:].clone(), norm[:, -overlap:].clone(), past.silent - cut)
-        return total[:, cut:-overlap] / norm[:, cut:-overlap].clamp_min(1e-3)
-
-    def finish(self) -> Tensor | None:
-        if self.past is None:
-            return None
-        return (self.past.total / self.past.norm.clamp_min(1e-3))[:, self.past.silent :]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tail:
-    """``total``, ``norm``: sums over the overlap; ``silent``: samples still to come that lie before the recording."""
-
-    total: Tensor
-    norm: Tensor
-    silent: int
-
-
-class _Phase(nn.Module):
-    """Phase reconstruction that holds back what its look-ahead still changes."""
-
-    def __init__(self, offline: PhaseReconstruction) -> None:
-        super().__init__()
-        self.offline = offline
-        self.past: PhaseState | None = None
-        self.silent = offline.delay
-
-    def forward(self, magnitudes: Tensor) -> Tensor:
-        if self.past is None:
-            self.past, self.silent = self.offline.start(len(magnitudes), magnitudes), self.offline.delay
-        return self._heard(self.offline.push(self.past, magnitudes))
-
-    def finish(self) -> Tensor | None:
-        return None if self.past is None else self._heard(self.offline.finish(self.past))
-
-    def _heard(self, samples: Tensor) -> Tensor:
-        """Without the first ``delay`` samples of the stream, which lie before the recording."""
-        cut = min(self.silent, samples.shape[1])
-        self.silent -= cut
-        return samples[:, cut:]
-
-
-_WITH_PAST: dict[type, Any] = {
-    CausalConv1d: _Convolution,
-    CausalConvTranspose1d: _Transposed,
-    CausalContext: _Context,
-    OverlapAdd: _Overlap,
-}
-
-
-def _streaming(network: nn.Module) -> tuple[nn.Module, list[Any]]:
-    """``network`` with every part that looks back exchanged for one with a past; weights are shared, not copied."""
-    parts: list[Any] = []
-
-    def twin(module: nn.Module) -> nn.Module:
-        if type(module) in _WITH_PAST:
-            parts.append(_WITH_PAST[type(module)](module))
-            return parts[-1]
-        other = copy.copy(module)
-        other.__dict__["_modules"] = {name: child and twin(child) for name, child in module.named_children()}
-        for name, value in vars(module).items():
-            if isinstance(value, PhaseReconstruction):
-                parts.append(_Phase(value))
-                other.__dict__[name] = parts[-1]
-        return other
-
-    return twin(network).eval(), parts
-
-
-def _reset(parts: list[Any]) -> None:
+def _reset(parts: list[Incremental]) -> None:
     for part in parts:
         part.past = None
