@@ -49,7 +49,7 @@ def available_scorers(device: str = "cpu") -> dict[str, Metric]:
 def select_scorers(
     names: Sequence[str], *, device: str = "cpu", table: Mapping[str, Metric] | None = None
 ) -> list[ScorerState]:
-    """The named scorers, or all; with their state.
+    """The named scorers, or all that do not wait to be asked for by name; with their state.
 
     A ``missing`` scorer that was not named is listed so that the run can say what it did not measure.
 
@@ -57,7 +57,9 @@ def select_scorers(
         ValueError: a name is unknown (the nearest is suggested), or a named scorer is missing.
     """
     table = available_scorers(device) if table is None else table
-    chosen = [pick(table, name, "scorer") for name in dict.fromkeys(names)] if names else list(table.values())
+    chosen = [pick(table, name, "scorer") for name in dict.fromkeys(names)]
+    if not names:
+        chosen = [metric for metric in table.values() if not metric.spec.on_request]
     states = []
     for metric in sorted(chosen, key=lambda metric: metric.spec.name):
         status, sentence = metric.status()

@@ -41,7 +41,8 @@ class MetricSpec:
     ``recording`` (that recording itself, for roles that keep its timing).
     ``roles``: the roles it is defined for. ``sample_rate_hz``: the rate it gets its clips at.
     ``min_duration_s`` applies to the scored clip. ``extra``: the install extra that brings its libraries.
-    ``version`` changes whenever the same audio may give another value.
+    ``version`` changes whenever the same audio may give another value. ``on_request``: for a kind of sound that few
+    runs hold, such as music; it runs where it is asked for by name.
     """
 
     name: str
@@ -55,6 +56,7 @@ class MetricSpec:
     batch_size: int = 16
     extra: str = ""
     version: str = "1"
+    on_request: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
