@@ -6,17 +6,19 @@ is estimated from a stated power and marked as an estimate.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["EnergyMeter", "Machine", "machine_facts"]
+__all__ = ["EnergyMeter", "Machine", "machine_facts", "training_summary"]
 
 RAPL = Path("/sys/class/powercap")
 WATTS_PER_CORE = 10.0
@@ -89,6 +91,35 @@ def machine_facts(device: torch.device | None = None) -> Machine:
         "versions": {"python": platform.python_version()} | _versions(),
         "git_revision": _revision(),
     }
+
+
+def training_summary(folder: Path, parts: Iterable[str]) -> dict[str, Any]:
+    """What making the stored ``parts`` below ``folder`` took, from their records, for a system description.
+
+    Wall time in s and energy in Wh over all parts that recorded them; which parts did not; hardware and sources.
+    """
+    wall_s, energy_wh = 0.0, 0.0
+    hardware: list[str] = []
+    sources: list[str] = []
+    silent = []
+    for part in parts:
+        record = json.loads((folder / part / "config.json").read_text(encoding="utf-8")).get("record", {})
+        if part == "semantic":
+            record = record.get("w2v_bert", record)
+        wall_s += float(record.get("wall_s", 0.0))
+        hardware += [str(record["hardware"])] if "hardware" in record else []
+        energy = record.get("energy")
+        if isinstance(energy, Mapping):
+            energy_wh += float(energy["energy_wh"])
+            sources += energy["sources"]
+        else:
+            silent.append(part)
+    summary: dict[str, Any] = {"wall_s": round(wall_s, 1), "hardware": list(dict.fromkeys(hardware))}
+    if sources:
+        summary |= {"energy_wh": round(energy_wh, 3), "energy_sources": list(dict.fromkeys(sources))}
+    if silent:
+        summary["parts_without_energy_record"] = silent
+    return summary if wall_s or sources else {}
 
 
 def _rapl_counters(folder: Path) -> list[tuple[Path, float]]:

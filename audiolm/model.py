@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from audiolm import checkpoint, generate
+from audiolm.energy import training_summary
 from audiolm.interchange import (
     STAGES,
     check_fit,
@@ -60,6 +61,8 @@ class AudioLM:
         self.parts = parts
         self.name = name
         self.digests = dict(digests or {})
+        self.training: dict[str, Any] = {}
+        """Time, energy and hardware of its making, as its parts recorded them."""
 
     @classmethod
     def from_pretrained(
@@ -88,7 +91,9 @@ class AudioLM:
         if precision != "float32":
             for kind in STAGES:
                 getattr(moved, kind).compress(precision)
-        return cls(moved, name=name, digests=digests)
+        model = cls(moved, name=name, digests=digests)
+        model.training = training_summary(folder, digests)
+        return model
 
     def save_pretrained(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
         """Write all parts below ``folder``, half precision, and a model card (``README.md``).
@@ -122,6 +127,7 @@ class AudioLM:
             "decoders": list(self.decoders),
             "options": asdict(SamplingOptions()),
             "precision": self.parts.coarse.precision,
+            "training": self.training,
         }
 
     def resynthesise(self, clips: Sequence[np.ndarray], levels: int | None = None) -> list[np.ndarray]:

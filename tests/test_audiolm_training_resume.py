@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from training_tasks import codec_task, stage_task, w2v_bert_task
 
+from audiolm.energy import EnergyMeter, training_summary
 from audiolm.training import LoopConfig, TrainingTask, train
 
 ROOT = Path(__file__).parent.parent
@@ -124,6 +125,37 @@ def test_a_run_leaves_curves_energy_and_its_machine(whole: Path) -> None:
     assert record["best"]["measure"] == "loss" and record["best"]["value"] == best
     pytest.importorskip("matplotlib", reason="the picture needs the extra 'train'")
     assert (whole / "stage" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_models_making_took_adds_up(tmp_path: Path) -> None:
+    records = {
+        "codec": {"wall_s": 10.0, "hardware": "a", "energy": {"energy_wh": 1.5, "sources": ["measured"]}},
+        "semantic": {"w2v_bert": {"wall_s": 4.0, "hardware": "b", "energy": {"energy_wh": 0.5, "sources": ["guess"]}}},
+        "stage_fine": {"wall_s": 1.0, "hardware": "a"},
+    }
+    for part, record in records.items():
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text(json.dumps({"record": record}))
+    assert training_summary(tmp_path, records) == {
+        "wall_s": 15.0,
+        "hardware": ["a", "b"],
+        "energy_wh": 2.0,
+        "energy_sources": ["measured", "guess"],
+        "parts_without_energy_record": ["stage_fine"],
+    }
+
+
+def test_energy_is_read_from_rapl_where_it_can_be(tmp_path: Path) -> None:
+    zone = tmp_path / "intel-rapl:0"
+    zone.mkdir()
+    (zone / "max_energy_range_uj").write_text("10000000")
+    (zone / "energy_uj").write_text("9000000")
+    meter = EnergyMeter(rapl=tmp_path)
+    (zone / "energy_uj").write_text("2600000")  # it started over at 10 J: 3.6 J were used
+    reading = meter.reading()
+    assert reading["cpu_energy_wh"] == pytest.approx(0.001) and reading["cpu_energy_source"].startswith("measured")
+    guess = EnergyMeter(rapl=tmp_path / "none").reading()
+    assert guess["cpu_energy_source"].startswith("estimate: 10 W") and guess["gpu_energy_wh"] == 0
 
 
 def test_tensorboard_gets_the_logged_values(whole: Path) -> None:
