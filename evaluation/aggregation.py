@@ -23,6 +23,8 @@ from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.summary_rows import summary_row
 from evaluation.table_queries import rows_where
+from evaluation.transcripts import read_transcripts
+from evaluation.word_keeping import WORDS_KEPT, words_kept_scores
 
 __all__ = ["PAIRED_PREFIX", "summarise", "summary_frame"]
 
@@ -40,8 +42,13 @@ def summarise(run: RunFolder, *, seed: int, held_out: Callable[[str], HeldOut] |
     records = read_generations(run.generations)
     scores = read_scores(run.scores)
     measures = [
-        entry for entry in json.loads(run.measures.read_text(encoding="utf-8")) if entry["aggregate"] not in DERIVED
+        entry
+        for entry in json.loads(run.measures.read_text(encoding="utf-8"))
+        if entry["aggregate"] not in DERIVED and entry["scorer"] != WORDS_KEPT
     ]
+    kept_scores, kept_measures = words_kept_scores(scores, measures, read_transcripts(run.transcripts))
+    scores = pd.concat([scores, kept_scores], ignore_index=True) if len(kept_scores) else scores
+    measures += kept_measures
     resampler = Resampler(seed=seed)
     frame, paired = summary_frame(scores, records, measures, resampler)
     detection = detection_summary(scores, records, resampler, held_out)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from audiolm.audio import AudioClip
 
-__all__ = ["Generator", "GeneratorEntry", "RenderRequest"]
+__all__ = ["Generator", "GeneratorEntry", "HasTokens", "RenderRequest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,21 @@ class Generator(Protocol):
     def render(self, role: str, requests: Sequence[RenderRequest]) -> list[AudioClip]: ...
 
     def describe(self) -> Mapping[str, object]: ...
+
+
+@runtime_checkable
+class HasTokens(Protocol):
+    """A generator that shows its tokens: ``codebook_size`` codes per level of its codec, ``n_semantic_tokens``."""
+
+    @property
+    def codebook_size(self) -> int: ...
+
+    @property
+    def n_semantic_tokens(self) -> int: ...
+
+    def codec_codes(self, samples: np.ndarray) -> np.ndarray:
+        """Codes of one recording at the generator's rate: int64 ``[level, frame]``, the levels that it uses."""
+        ...
 
 
 class GeneratorEntry(Protocol):

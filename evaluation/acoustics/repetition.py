@@ -26,7 +26,7 @@ MIN_LAG_S = 0.12
 """Sounds of speech last 50 to 100 ms; at shorter distances every clip resembles itself."""
 SMOOTHING_FRAMES = 9
 """A stretch of 0.18 s must be alike as a whole; single frames of different sounds often are."""
-ALIKE = 0.2
+ALIKE = 0.4
 """Half the mean squared difference in units of the clip's own variance: 0 for equal frames, 1 for unrelated ones."""
 
 
@@ -45,8 +45,9 @@ def longest_silence_s(samples: np.ndarray, sample_rate_hz: int) -> float:
 def longest_loop_s(samples: np.ndarray, sample_rate_hz: int) -> float:
     """Longest stretch that comes again, at any distance from 0.12 s on, in seconds of sound (pauses not counted).
 
-    Two stretches are alike where their log-mel frames, smoothed over 0.18 s, differ by less than a fifth of the clip's
-    variance. A sound of period P that is heard k times in a row gives (k - 1) P; a tone held for T s gives nearly T.
+    Two stretches are alike where their log-mel frames, smoothed over 0.18 s, differ by less than two fifths of the
+    clip's variance. A sound of period P that is heard k times in a row gives (k - 1) P; a tone held for T s gives
+    nearly T.
     """
     mels = log_mel(samples, sample_rate_hz, bands=BANDS, hop_s=HOP_S)
     if float(mels.max()) <= SILENT_DBFS:

@@ -1,7 +1,8 @@
 """Speech recognisers behind one protocol: a clip in, the words it heard out.
 
-``AUDIOLM_ASR`` chooses: ``pocketsphinx`` (default, its English model comes with its wheel) or ``whisper:<size>`` with
-weights that are already on the machine. Error rates of different recognisers are not comparable.
+``AUDIOLM_ASR`` chooses: ``pocketsphinx`` (default, its English model comes with its wheel),
+``pocketsphinx:librispeech`` (the same with a language model of read books that comes with this package) or
+``whisper:<size>`` with weights that are already on the machine. Their error rates cannot be compared.
 """
 
 from __future__ import annotations
@@ -38,16 +39,19 @@ def find_recogniser(name: str | None = None) -> Recogniser:
         ValueError: no such recogniser.
     """
     wanted = name or os.environ.get("AUDIOLM_ASR") or "pocketsphinx"
-    if wanted == "pocketsphinx":
+    family, colon, size = wanted.partition(":")
+    if family == "pocketsphinx" and bool(colon) == bool(size):
         from evaluation.asr.pocketsphinx import PocketSphinx
 
-        return PocketSphinx()
-    family, _, size = wanted.partition(":")
+        return PocketSphinx(size)
     if family == "whisper" and size:
         from evaluation.asr.whisper import Whisper
 
         return Whisper(size)
-    raise ValueError(f"AUDIOLM_ASR: no recogniser {wanted!r}; use pocketsphinx or whisper:<size>, e.g. whisper:base.en")
+    raise ValueError(
+        f"AUDIOLM_ASR: no recogniser {wanted!r}; use pocketsphinx, pocketsphinx:librispeech or whisper:<size>,"
+        " e.g. whisper:base.en"
+    )
 
 
 def transcribe(clips: Sequence[AudioClip], *, recogniser: str | None = None, device: str = "cpu") -> list[str]:

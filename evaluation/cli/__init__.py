@@ -26,6 +26,7 @@ VERBS = {
     "detect": ("evaluation.cli.detect", "say of audio files whether they are synthetic speech, or give no opinion"),
     "abx": ("evaluation.cli.abx", "phone discriminability of tokens and features, within and across speakers"),
     "data": ("evaluation.cli.data", "inspect prompts: speakers, hours, groups, rows that cannot be used"),
+    "evaluate-model": ("evaluation.cli.evaluate_model", "the table of a checkpoint's card: values, intervals, targets"),
     "doctor": ("evaluation.cli.doctor", "which evaluators are ready here, and what brings the missing ones"),
     "train": ("audiolm.cli", "train a part of the model"),
     "codec": ("audiolm.codec.cli", "recordings to files of a few kbit/s and back, and how the codes are used"),

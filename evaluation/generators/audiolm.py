@@ -47,6 +47,23 @@ class AudioLMGenerator:
         """The checkpoint's own description: digest, parameters, options."""
         return dict(self._model.describe())
 
+    @property
+    def codebook_size(self) -> int:
+        return int(self._model.parts.codec.codebook_size)
+
+    @property
+    def n_semantic_tokens(self) -> int:
+        return int(self._model.parts.tokenizer.n_tokens)
+
+    def codec_codes(self, samples: np.ndarray) -> np.ndarray:
+        """Codes of one recording at the model's rate, int64 ``[level, frame]``, at the levels that the stages use."""
+        import torch
+
+        parts = self._model.parts
+        with torch.inference_mode():
+            codes = parts.codec.encode(torch.from_numpy(np.array(samples))[None].to(parts.device), parts.levels)
+        return codes[0].cpu().numpy()
+
     def _samples(self, request: RenderRequest) -> np.ndarray:
         return request.recording.samples
 
