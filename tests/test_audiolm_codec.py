@@ -9,7 +9,7 @@ import torch
 from audiolm.checkpoint import CheckpointError, config_to_dict, save_part
 from audiolm.codec import CodecConfig, SoundStream, nano_codec, paper_codec
 from audiolm.codec.losses import MelLoss, SpectralLoss
-from audiolm.codec.quantizer import ResidualQuantizer
+from audiolm.codec.quantizer import ResidualQuantizer, _nearest
 
 FRONT_ENDS = ("seanet", "spectral")
 
@@ -139,6 +139,16 @@ def test_kmeans_start_recovers_separated_clusters() -> None:
     quantizer.initialise(vectors, torch.Generator().manual_seed(0))
     error = (quantizer.decode(quantizer.encode(vectors.T[None]))[0].T - vectors).square().mean()
     assert float(error) < float(vectors.var()) * 0.01
+
+
+@pytest.mark.parametrize("size", [2, 31, 32, 64, 1000, 1024])
+def test_nearest_code_is_that_of_plain_distances_and_the_first_of_equals(size: int) -> None:
+    generator = torch.Generator().manual_seed(size)
+    centroids = torch.randn(size, 8, generator=generator)
+    vectors = torch.randn(300, 8, generator=generator)
+    assert torch.equal(_nearest(vectors, centroids), torch.cdist(vectors.double(), centroids.double()).argmin(dim=1))
+    twice = torch.cat([centroids, centroids])
+    assert torch.equal(_nearest(centroids, twice), torch.arange(size))
 
 
 def test_too_few_vectors_for_a_codebook_is_refused() -> None:

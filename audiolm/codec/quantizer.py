@@ -19,6 +19,8 @@ from audiolm.codec.config import CodecConfig
 __all__ = ["BatchShare", "Quantized", "ResidualQuantizer"]
 
 KMEANS_ITERATIONS = 8
+BLOCK = 32
+"""Codes per block in the search for the nearest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,16 @@ class ResidualQuantizer(nn.Module):
 
 
 def _nearest(vectors: Tensor, centroids: Tensor) -> Tensor:
-    """Index of the nearest centroid by Euclidean distance: ``[vector]`` int64."""
+    """Index of the nearest centroid by Euclidean distance, the first of equally near ones: ``[vector]`` int64.
+
+    Nearest is largest in ``x . c - |c|^2 / 2``. The place of that maximum is sought in two steps, the block and the
+    place in it: on a CPU a maximum is vectorised and costs a tenth of its place.
+    """
     with torch.autocast(vectors.device.type, enabled=False):
-        return (centroids.square().sum(dim=1) - 2.0 * vectors @ centroids.T).argmin(dim=1)
+        closeness = torch.addmm(centroids.square().sum(dim=1) * -0.5, vectors, centroids.T)
+    if len(centroids) % BLOCK:
+        return closeness.argmax(dim=1)
+    blocks = closeness.unflatten(1, (-1, BLOCK))
+    block = blocks.amax(dim=2).argmax(dim=1)
+    row = torch.arange(len(block), device=block.device)
+    return block * BLOCK + blocks[row, block].argmax(dim=1)
