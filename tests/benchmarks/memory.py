@@ -7,7 +7,6 @@ What Python and torch take by themselves is measured first, with a tiny stage th
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch
 from audiolm.sampling import StageSampling
 from audiolm.stages import Stage
 from tests.benchmarks.language_models import PAPER, Size, stage
-from tests.benchmarks.table import Row, compared, finish, parser
+from tests.benchmarks.table import Row, compared, finish, parser, peak_mib
 
 CONDITION = 250
 TINY = Size(1, 2, 32, 85)
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = stage(PAPER)
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters()) / MIB
     _draw(model, args.frames)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - own
+    peak = peak_mib() - own
     tokens = CONDITION + 2 + 4 * args.frames - 1
     cache = 2 * 4 * PAPER.layers * PAPER.dim * tokens / MIB
     rows = [

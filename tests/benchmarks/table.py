@@ -8,10 +8,11 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
-__all__ = ["Row", "alternate", "compared", "finish", "parser"]
+__all__ = ["Row", "alternate", "compared", "finish", "parser", "peak_mib"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,14 @@ def alternate(functions: Mapping[str, Callable[[], object]], rounds: int, *, war
             function()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_mib() -> float:
+    """Most memory this program has held so far. Not ``ru_maxrss``, which starts at what the parent process held."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmHWM; peak memory is read from Linux only")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

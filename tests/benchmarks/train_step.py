@@ -9,7 +9,6 @@ Utilisation counts 6 x matrix weights x tokens + 12 x layers x tokens x length x
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from torch import nn
 
 from audiolm.stages import Stage
 from tests.benchmarks.language_models import BASE, CODES, PAPER, Size, hugging_face, stage
-from tests.benchmarks.table import Row, compared, finish, parser
+from tests.benchmarks.table import Row, compared, finish, parser, peak_mib
 
 SIZES = {"6x512": BASE, "paper": PAPER}
 BATCH, LENGTH = 4, 512
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         step = _steps(SIZES[size])[model]()
         step()
         step()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        print(peak_mib() / 1024)
         return 0
     rows: list[Row] = []
     for size in args.sizes.split(","):
