@@ -30,6 +30,7 @@ __all__ = [
     "parameter_count",
     "part_modules",
     "save_parts",
+    "stages_of",
 ]
 
 PRESETS = ("nano",)
@@ -69,7 +70,9 @@ def load_parts(folder: Path) -> tuple[Parts, dict[str, str]]:
     """
     codec = load_acoustic(folder / "codec")
     tokenizer = load_tokenizer(folder / "semantic")
-    semantic, coarse, fine = (Stage.load(folder / f"stage_{kind}", kind) for kind in STAGES)
+    semantic, coarse = (Stage.load(folder / f"stage_{kind}", kind) for kind in STAGES[:2])
+    two_stages = coarse.config.layout.n_coarse == codec.n_levels and not (folder / "stage_fine").is_dir()
+    fine = None if two_stages else Stage.load(folder / "stage_fine", "fine")
     has_parallel = (folder / PARALLEL_FOLDER).is_dir()
     parallel = ParallelStage.load(folder / PARALLEL_FOLDER) if has_parallel else None
     parts = Parts(codec, tokenizer, semantic, coarse, fine, parallel)
@@ -91,7 +94,7 @@ def on_device(parts: Parts, device: Any) -> Parts:
         tokenizer=parts.tokenizer.to(device),
         semantic=parts.semantic.to(device),
         coarse=parts.coarse.to(device),
-        fine=parts.fine.to(device),
+        fine=parts.fine.to(device) if parts.fine is not None else None,
         parallel=parts.parallel.to(device) if parts.parallel is not None else None,
     )
 
@@ -100,6 +103,11 @@ def part_modules(parts: Parts) -> dict[str, Any]:
     """Folder name to part, without what is not there."""
     names = (*FOLDERS, PARALLEL_FOLDER)
     return {name: part for name, part in zip(names, parts, strict=True) if part is not None}
+
+
+def stages_of(parts: Parts) -> tuple[str, ...]:
+    """The stages there are: all three, or two where the coarse stage draws every level of the codec."""
+    return STAGES if parts.fine is not None else STAGES[:2]
 
 
 def parameter_count(part: object) -> int:
@@ -115,11 +123,12 @@ def check_fit(parts: Parts) -> None:
     """
     together = "use parts that were trained together"
     codec = parts.codec
-    layouts = [getattr(parts, kind).config.layout for kind in STAGES]
-    for kind, layout in zip(STAGES, layouts, strict=True):
+    stages = stages_of(parts)
+    layouts = [getattr(parts, kind).config.layout for kind in stages]
+    for kind, layout in zip(stages, layouts, strict=True):
         if layout.kind != kind:
             raise CheckpointError(f"stage {kind}: its layout is {layout.kind!r}; give the {kind} stage")
-    models = [*zip(STAGES, layouts, strict=True), *([("parallel", parts.parallel.config)] if parts.parallel else [])]
+    models = [*zip(stages, layouts, strict=True), *([("parallel", parts.parallel.config)] if parts.parallel else [])]
     for kind, layout in models:
         if layout.n_semantic != parts.tokenizer.n_tokens:
             raise CheckpointError(
@@ -131,10 +140,10 @@ def check_fit(parts: Parts) -> None:
                 f"stage {kind}: made for codebooks of {layout.codebook_size}, the codec has {codec.codebook_size};"
                 f" {together}"
             )
-    if layouts[1].n_coarse != layouts[2].n_coarse or parts.levels > codec.n_levels:
+    if layouts[1].n_coarse != layouts[-1].n_coarse or parts.levels > codec.n_levels:
+        last = f" and {layouts[-1].n_coarse} + {layouts[-1].n_fine}" if parts.fine is not None else ""
         raise CheckpointError(
-            f"stages use {layouts[1].n_coarse} coarse and {layouts[2].n_coarse} + {layouts[2].n_fine} levels, the codec"
-            f" has {codec.n_levels}; {together}"
+            f"stages use {layouts[1].n_coarse} coarse{last} levels, the codec has {codec.n_levels}; {together}"
         )
     if parts.parallel is not None and parts.parallel.config.n_levels != parts.levels:
         raise CheckpointError(

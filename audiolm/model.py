@@ -14,7 +14,6 @@ import numpy as np
 from audiolm import checkpoint, generate
 from audiolm.energy import training_summary
 from audiolm.interchange import (
-    STAGES,
     check_fit,
     find_folder,
     load_parts,
@@ -22,6 +21,7 @@ from audiolm.interchange import (
     parameter_count,
     part_modules,
     save_parts,
+    stages_of,
 )
 from audiolm.model_card import model_card
 from audiolm.pipeline import DECODERS, Decoder, Parts
@@ -89,7 +89,7 @@ class AudioLM:
         parts, digests = load_parts(folder)
         moved = on_device(parts, place)
         if precision != "float32":
-            for kind in STAGES:
+            for kind in stages_of(moved):
                 getattr(moved, kind).compress(precision)
         model = cls(moved, name=name, digests=digests)
         model.training = training_summary(folder, digests)
@@ -114,7 +114,7 @@ class AudioLM:
         """What a run record needs: name, digests, parameter counts, configuration and default options."""
         counts = {name: parameter_count(part) for name, part in part_modules(self.parts).items()}
         text = json.dumps(self.digests, sort_keys=True)
-        stages = [*STAGES, *(["parallel"] if self.parts.parallel is not None else [])]
+        stages = [*stages_of(self.parts), *(["parallel"] if self.parts.parallel is not None else [])]
         return {
             "name": self.name,
             "sample_rate_hz": self.sample_rate_hz,

@@ -25,18 +25,23 @@ Decoder = Literal["autoregressive", "parallel"]
 DECODERS = ("autoregressive", "parallel")
 SEMANTIC, COARSE, FINE, PARALLEL = 1, 2, 3, 4
 """Places of the pipeline; each has its own random stream of an item's seed."""
+PIECE_FRAMES = 50
+"""Frames (1 s) that a model without a fine stage gives at a time."""
 END_STRIDE = 50
 """Semantic tokens drawn between two looks whether every row has ended."""
 
 
 class Parts(NamedTuple):
-    """Frozen tokenizers, the three language models, and the parallel decoder where there is one."""
+    """Frozen tokenizers, the language models, and the parallel decoder where there is one.
+
+    A codec of few levels needs no fine stage (AudioLM on piano: three levels, all drawn by the coarse stage).
+    """
 
     codec: AcousticTokenizer
     tokenizer: SemanticTokenizer
     semantic: Stage
     coarse: Stage
-    fine: Stage
+    fine: Stage | None
     parallel: ParallelStage | None = None
 
     @property
@@ -46,8 +51,8 @@ class Parts(NamedTuple):
     @property
     def levels(self) -> int:
         """Codec levels that the stages model."""
-        layout = self.fine.config.layout
-        return layout.n_coarse + layout.n_fine
+        n_coarse = self.coarse.config.layout.n_coarse
+        return n_coarse if self.fine is None else n_coarse + self.fine.config.layout.n_fine
 
 
 class SemanticDraw:
@@ -126,7 +131,7 @@ class AcousticDraw:
         new, total = self._given[row], sliding.totals[row] - sliding.known[row]
         if self._whole:
             return sliding.reach(row, sliding.known[row] + new + 1) - sliding.known[row]
-        block = self._parts.fine.config.window
+        block = PIECE_FRAMES if self._parts.fine is None else self._parts.fine.config.window
         return min(total, (new // block + 1) * block)
 
     def semantic_needed(self, row: int, goal: int) -> int:
@@ -142,7 +147,7 @@ class AcousticDraw:
         sliding = self._sliding
         sliding.advance(semantic, [before + goal for before, goal in zip(sliding.known, goals, strict=True)])
         pieces = [row[:, start:goal] for row, start, goal in zip(sliding.new, self._given, goals, strict=True)]
-        if not self._whole:
+        if not self._whole and self._parts.fine is not None:
             blocks = [start // self._parts.fine.config.window for start in self._given]
             fine = sample_blocks(self._parts.fine, pieces, self._options.fine, self._seeds, FINE, blocks)
             pieces = [np.concatenate(pair) for pair in zip(pieces, fine, strict=True)]
