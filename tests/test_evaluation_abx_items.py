@@ -11,9 +11,9 @@ import pytest
 from audiolm.audio import AudioClip, write_audio
 from evaluation.cli import main
 from evaluation.language.alignment import SILENCE, Phone, PhoneAligner, align_utterances, spelled_out
-from evaluation.language.features import clustered, plain_features
+from evaluation.language.features import clustered, fitting_frames, plain_features
 from evaluation.language.items import MAX_PHONE_S, AbxItem, items_of, read_items, write_items
-from evaluation.language.representations import parse_representation
+from evaluation.language.representations import parse_representation, parse_representations
 from evaluation.manifest import read_utterances
 
 RATE = 16_000
@@ -145,19 +145,26 @@ def test_coarse_frames_and_clusters_keep_their_rates() -> None:
     clips = [AudioClip.from_array(np.random.default_rng(k).standard_normal(RATE + 7) * 0.1, RATE) for k in range(3)]
     coarse = plain_features("mfcc@25")
     assert coarse.encode(clips[0]).shape == (26, 39)
-    tokens = clustered(coarse, clips, n_clusters=5, seed=0)
+    frames = fitting_frames(coarse, clips, seed=0)
+    assert frames.shape == (78, 39)
+    tokens = clustered(coarse, frames, n_clusters=5, seed=0)
     assert tokens.discrete and tokens.frame_rate_hz == 25.0
     found = tokens.encode(clips[0])
     assert found.shape == (26,) and set(found.tolist()) <= set(range(5))
-    np.testing.assert_array_equal(found, clustered(coarse, clips, n_clusters=5, seed=0).encode(clips[0]))
+    np.testing.assert_array_equal(found, clustered(coarse, frames, n_clusters=5, seed=0).encode(clips[0]))
+    with pytest.raises(ValueError, match="discrete already"):
+        fitting_frames(tokens, clips, seed=0)
 
 
 def test_representations_by_name(tmp_path: Path) -> None:
     clips = [AudioClip.from_array(np.random.default_rng(k).standard_normal(RATE) * 0.1, RATE) for k in range(2)]
-    named = parse_representation("log-mel@25/4", training=lambda: clips)
-    assert named.discrete and named.frame_rate_hz == 25.0
+    asked = []
+    names = ["log-mel@25/4", "log-mel@25/3", "mfcc"]
+    few, fewer, plain = parse_representations(names, training=lambda: asked.append(1) or clips)
+    assert few.discrete and few.frame_rate_hz == 25.0 and not plain.discrete
+    assert len(few.centroids) == 4 and len(fewer.centroids) == 3 and len(asked) == 1  # type: ignore[arg-type]
     np.save(tmp_path / "one.npy", np.arange(50))
-    stored = parse_representation(f"folder:{tmp_path}@50", training=list)
+    stored = parse_representation(f"folder:{tmp_path}@50")
     assert stored.discrete and stored.frame_rate_hz == 50.0
     clip = AudioClip(clips[0].samples, RATE, Path("elsewhere/one.wav"))
     np.testing.assert_array_equal(stored.encode(clip), np.arange(50))
@@ -167,7 +174,7 @@ def test_representations_by_name(tmp_path: Path) -> None:
         ("model:nano#two", "not a number"),
     ):
         with pytest.raises(ValueError, match=message):
-            parse_representation(wrong, training=list)
+            parse_representation(wrong)
 
 
 def test_the_verb_prints_what_was_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ import argparse
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import partial
 
 from audiolm.audio import AudioClip
 from evaluation.bootstrap import Interval, Resampler
@@ -23,7 +23,7 @@ from evaluation.language.abx_cells import CONTEXTS, MODES, AbxDesign
 from evaluation.language.alignment import align_utterances
 from evaluation.language.comparison import AbxRow, compare_representations
 from evaluation.language.items import SPANS, AbxItem, items_of, read_items, write_items
-from evaluation.language.representations import parse_representation
+from evaluation.language.representations import parse_representations
 from evaluation.manifest import read_utterances
 from evaluation.records import Utterance
 
@@ -60,13 +60,13 @@ def run(args: argparse.Namespace) -> int:
     if args.write_items:
         write_items(args.write_items, items)
 
-    @lru_cache(maxsize=1)
-    def training() -> list[AudioClip]:
-        spoken = [one for one in read_utterances(args.data, split=args.fit_split) if not one.problem]
-        return [AudioClip.from_file(one.audio_path) for one in spoken]
+    def training() -> Iterator[AudioClip]:
+        for one in read_utterances(args.data, split=args.fit_split):
+            if not one.problem:
+                yield AudioClip.from_file(one.audio_path)
 
     names = split_names(args.representations)
-    parsed = [parse_representation(name, training=training, seed=args.seed, device=args.device) for name in names]
+    parsed = parse_representations(names, training=training, seed=args.seed, device=args.device)
     rows = compare_representations(
         items,
         {one.utterance_id: partial(AudioClip.from_file, one.audio_path) for one in utterances},

@@ -7,14 +7,14 @@ and channel. ``...@25`` averages four frames to one per 40 ms, the rate of Audio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from audiolm.audio import AudioClip
 
-__all__ = ["PLAIN_FEATURES", "Representation", "clustered", "plain_features"]
+__all__ = ["PLAIN_FEATURES", "Representation", "clustered", "fitting_frames", "plain_features"]
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW, HOP, N_FFT = 400, 160, 512
@@ -22,6 +22,7 @@ N_MELS, N_CEPSTRA, LOW_HZ, HIGH_HZ = 80, 13, 40.0, 7_600.0
 MIN_POWER = 1e-7
 MIN_DEVIATION = 1e-3
 DELTA_REACH = 2
+MAX_FIT_FRAMES = 200_000
 PLAIN_FEATURES = ("mfcc", "log-mel", "mfcc@25", "log-mel@25")
 
 
@@ -64,17 +65,29 @@ def plain_features(name: str) -> Representation:
     return Representation(name, encode, SAMPLE_RATE_HZ / HOP / per_frame)
 
 
-def clustered(base: Representation, clips: Sequence[AudioClip], *, n_clusters: int, seed: int) -> Representation:
-    """Tokens of ``base``: nearest of ``n_clusters`` k-means centroids of ``clips``, each dimension normalised first.
+def fitting_frames(base: Representation, clips: Iterable[AudioClip], *, seed: int) -> np.ndarray:
+    """The features of ``clips`` that k-means is fitted on ``[frame, dim]``, at most ``MAX_FIT_FRAMES`` drawn by seed.
 
     Raises:
-        ValueError: ``base`` is discrete, or the clips hold fewer frames than clusters.
+        ValueError: ``base`` is discrete.
     """
-    from sklearn.cluster import MiniBatchKMeans
-
     if base.discrete:
         raise ValueError(f"{base.name} is discrete already; cluster features")
     frames = np.concatenate([base.encode(clip) for clip in clips])
+    if len(frames) > MAX_FIT_FRAMES:
+        chosen = np.random.default_rng(seed).choice(len(frames), MAX_FIT_FRAMES, replace=False)
+        frames = frames[np.sort(chosen)]
+    return frames
+
+
+def clustered(base: Representation, frames: np.ndarray, *, n_clusters: int, seed: int) -> Representation:
+    """Tokens of ``base``: nearest of ``n_clusters`` k-means centroids of ``frames``, each dimension normalised first.
+
+    Raises:
+        ValueError: fewer frames than clusters.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
     if len(frames) < n_clusters:
         raise ValueError(f"{len(frames)} frames cannot give {n_clusters} clusters; use more speech")
     mean, deviation = frames.mean(axis=0), np.maximum(frames.std(axis=0), 1e-5)

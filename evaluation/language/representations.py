@@ -7,30 +7,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from audiolm.audio import AudioClip
-from evaluation.language.features import PLAIN_FEATURES, Representation, clustered, plain_features
+from evaluation.language.features import PLAIN_FEATURES, Representation, clustered, fitting_frames, plain_features
 
-__all__ = ["parse_representation"]
+__all__ = ["parse_representation", "parse_representations"]
 
 
-def parse_representation(
-    text: str, *, training: Callable[[], Sequence[AudioClip]], seed: int = 0, device: str = "cpu"
-) -> Representation:
-    """The representation called ``text``; ``training`` gives the speech that k-means is fitted on, asked where needed.
+def parse_representations(
+    texts: Sequence[str], *, training: Callable[[], Iterable[AudioClip]], seed: int = 0, device: str = "cpu"
+) -> list[Representation]:
+    """The representations called ``texts``; ``training`` gives the speech for k-means, asked where it is needed.
+
+    Features are computed once for all numbers of clusters that follow each other.
 
     Raises:
         ValueError: no such representation; the message names the forms there are.
     """
-    base, slash, count = text.rpartition("/")
-    place = text.partition(":")[2]
-    if slash and count.isdigit() and not (place and Path(place).is_dir()):
-        features = parse_representation(base, training=training, seed=seed, device=device)
-        return clustered(features, training(), n_clusters=int(count), seed=seed)
+    found: list[Representation] = []
+    last, frames = "", np.zeros((0, 0))
+    for text in texts:
+        base, n_clusters = _clusters_of(text)
+        if n_clusters is None:
+            found.append(parse_representation(text, device=device))
+            continue
+        features = parse_representation(base, device=device)
+        if base != last:
+            last, frames = base, fitting_frames(features, training(), seed=seed)
+        found.append(clustered(features, frames, n_clusters=n_clusters, seed=seed))
+    return found
+
+
+def parse_representation(text: str, *, device: str = "cpu") -> Representation:
+    """One representation that needs no fitting.
+
+    Raises:
+        ValueError: no such representation; the message names the forms there are.
+    """
     kind, colon, rest = text.partition(":")
     if text in PLAIN_FEATURES:
         return plain_features(text)
@@ -45,6 +62,15 @@ def parse_representation(
         return _stored(text, rest)
     forms = [*PLAIN_FEATURES, "model:SOURCE", "model:SOURCE#LAYER", "folder:PATH@RATE", "any of the features with /K"]
     raise ValueError(f"there is no representation {text!r}; use {', '.join(forms)}")
+
+
+def _clusters_of(text: str) -> tuple[str, int | None]:
+    """``NAME/K`` as name and number, unless the whole is a path that exists."""
+    base, slash, count = text.rpartition("/")
+    place = text.partition(":")[2]
+    if slash and count.isdigit() and not (place and Path(place).is_dir()):
+        return base, int(count)
+    return text, None
 
 
 def _stored(text: str, rest: str) -> Representation:
