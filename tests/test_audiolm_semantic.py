@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from audiolm.semantic.kmeans import Clusters, assign, fit_centroids
 from audiolm.semantic.quantizer import QuantizerConfig
 from audiolm.semantic.tokenizer import W2vBertTokenizer, load_tokenizer
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBert, W2vBertConfig, draw_mask
+from audiolm.tokens import deduplicate
 from audiolm.train_semantic import W2vBertTask, W2vBertTraining, fit_kmeans
 
 STACK = ConformerConfig(dim=16, heads=2, layers=2, dropout=0.0)
@@ -250,23 +252,35 @@ def test_too_short_speech_is_refused() -> None:
         W2vBertTask([np.zeros(639, dtype=np.float32)], [speech_like(0.8, 1)], TINY)
 
 
-def test_bundles_are_tokenised_at_25_hz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real torchaudio network class with random weights, in place of the download."""
+CONVOLUTIONS = [(8, 10, 5), (8, 3, 2), (8, 3, 2), (8, 3, 2), (8, 3, 2), (8, 2, 2), (8, 2, 2)]
+COMMON = ("group_norm", CONVOLUTIONS, False, 16, 0.0, 8, 2, 2, 2)
+"""Of torchaudio's own network classes: extractor, width 16, two layers of two heads."""
+
+
+def hubert() -> torch.nn.Module:
+    return torchaudio.models.wav2vec2_model(*COMMON, 0.0, 24, 0.0, 0.0, False, 0.0, None)
+
+
+def wavlm() -> torch.nn.Module:
+    return torchaudio.models.wavlm_model(*COMMON, 320, 800, 0.0, 24, 0.0, 0.0, False, 0.0, None)
+
+
+@pytest.mark.parametrize(("name", "network_class"), [("HUBERT_BASE", hubert), ("WAVLM_BASE_PLUS", wavlm)])
+def test_bundles_are_tokenised_at_25_hz(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, network_class: Callable[[], torch.nn.Module]
+) -> None:
+    """The real torchaudio network classes with random weights, in place of the download."""
 
     class Bundle:
         @staticmethod
         def get_model() -> torch.nn.Module:
             with torch.random.fork_rng():
                 torch.manual_seed(0)
-                return torchaudio.models.wav2vec2_model(
-                    "group_norm",
-                    [(8, 10, 5), (8, 3, 2), (8, 3, 2), (8, 3, 2), (8, 3, 2), (8, 2, 2), (8, 2, 2)],
-                    False, 16, 0.0, 8, 2, 2, 2, 0.0, 24, 0.0, 0.0, False, 0.0, None,
-                )  # fmt: skip
+                return network_class()
 
-    monkeypatch.setattr(torchaudio.pipelines, "HUBERT_BASE", Bundle)
-    config = bundles.BundleTokenizerConfig(layer=2, n_tokens=4)
-    network = bundles.load_bundle("HUBERT_BASE")
+    monkeypatch.setattr(torchaudio.pipelines, name, Bundle)
+    config = bundles.BundleTokenizerConfig(bundle=name, layer=2, n_tokens=4)
+    network = bundles.load_bundle(name)
     tokenizer = bundles.BundleTokenizer.fit(config, network, [speech_like(1.6, 1)], seed=0)
     tokenizer.save(tmp_path, {})
     loaded = load_tokenizer(tmp_path)
@@ -274,7 +288,32 @@ def test_bundles_are_tokenised_at_25_hz(tmp_path: Path, monkeypatch: pytest.Monk
         wave = torch.from_numpy(speech_like(1.6, 2)[:samples])[None]
         tokens = loaded.encode(wave)
         assert tokens.shape == (1, -(-samples // FRAME_SAMPLES))
-        assert tokens.shape == tokenizer.encode(wave).shape and int(tokens.max()) < 4
+        assert torch.equal(tokens, tokenizer.encode(wave)) and int(tokens.max()) < 4
+    whole = torch.from_numpy(speech_like(1.6, 1))[None]
+    with torch.inference_mode():
+        layers, _ = network.extract_features(torch.nn.functional.pad(whole, (40, 40)))  # type: ignore[operator]
+    pairs = layers[1].unflatten(1, (-1, 2)).mean(dim=2)
+    torch.testing.assert_close(bundles.features(network, whole, 2), pairs)
+    assert len(torch.unique(tokenizer.encode(whole))) > 1
+
+
+def test_a_bundle_without_its_weights_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Offline:
+        @staticmethod
+        def get_model() -> torch.nn.Module:
+            raise OSError("no route to host")
+
+    monkeypatch.setattr(torchaudio.pipelines, "WAVLM_BASE", Offline)
+    with pytest.raises(ValueError, match="WAVLM_BASE: its weights cannot be fetched .no route to host.; go online"):
+        bundles.load_bundle("WAVLM_BASE")
+
+
+def test_repeats_are_dropped_and_their_durations_kept(fitted: tuple[W2vBertTokenizer, Path]) -> None:
+    tokens = fitted[0].encode(torch.from_numpy(speech_like(3.2, 7))[None])[0].numpy()
+    runs = deduplicate(tokens)
+    assert len(runs.tokens) < len(tokens) == 80 and runs.durations.sum() == 80
+    assert (np.diff(runs.tokens) != 0).all()
+    np.testing.assert_array_equal(runs.expand(), tokens)
 
 
 def test_an_unknown_bundle_is_refused() -> None:
