@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 
 from audiolm.audio import AudioClip
@@ -11,7 +11,7 @@ from evaluation.language.abx_cells import AbxDesign
 from evaluation.language.alignment import align_utterances
 from evaluation.language.comparison import AbxRow, compare_representations
 from evaluation.language.items import items_of
-from evaluation.language.representations import parse_representation
+from evaluation.language.representations import parse_representations
 from evaluation.model_table import Finding
 from evaluation.progress import Progress, silent
 from evaluation.records import Utterance
@@ -72,11 +72,10 @@ def _compare(
     device: str,
     progress: Progress,
 ) -> list[AbxRow]:
-    @lru_cache(maxsize=1)
-    def speech() -> list[AudioClip]:
+    def speech() -> Iterator[AudioClip]:
         if not training:
             raise ValueError("the baseline's k-means needs speech to be fitted on: the data have no split train")
-        return [AudioClip.from_file(one.audio_path) for one in training if not one.problem]
+        return (AudioClip.from_file(one.audio_path) for one in training if not one.problem)
 
     aligned = align_utterances(utterances, progress=progress)
     items = items_of(aligned.phones, {one.utterance_id: one.speaker_id or "unknown" for one in utterances})
@@ -85,7 +84,7 @@ def _compare(
     return compare_representations(
         items,
         {one.utterance_id: partial(AudioClip.from_file, one.audio_path) for one in utterances},
-        [parse_representation(name, training=speech, seed=resampler.seed, device=device) for name in names],
+        parse_representations(names, training=speech, seed=resampler.seed, device=device),
         [AbxDesign(mode=mode) for mode in MODES],
         resampler=resampler,
         baseline=names[0],
