@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from audiolm.audio import AudioClip
 from evaluation.acoustics.music import mean_chroma, onset_times_s
 from evaluation.discovery import discover_metrics
-from evaluation.metrics import ScoreInput, Skipped
+from evaluation.metrics import Outcome, ScoreInput, Skipped
 from evaluation.metrics.music_consistency import METRIC
 from evaluation.scorers import select_scorers
 
@@ -60,6 +61,7 @@ def test_chroma_knows_octaves_and_semitones_and_no_level() -> None:
     assert low is not None and octave is not None and semitone is not None
     assert low.argmax() == octave.argmax() == 9 and semitone.argmax() == 10
     quiet = mean_chroma(0.05 * played(np.zeros(1), np.array([57]), 1.0), RATE)
+    assert quiet is not None
     np.testing.assert_allclose(quiet, low, atol=1e-3)
 
 
@@ -76,6 +78,12 @@ def test_measures_agree_with_librosa_on_real_piano(corpus: Path) -> None:
         assert np.mean([np.any(np.abs(detected - time) < 0.06) for time in onsets]) > 0.8
 
 
+def numbers(outcome: Outcome) -> dict[str, float]:
+    """The values of an outcome that has all of them."""
+    assert isinstance(outcome, Mapping)
+    return {name: float(value) for name, value in outcome.items() if not isinstance(value, Skipped)}
+
+
 def item(clip: np.ndarray, prompt: np.ndarray | None) -> ScoreInput:
     heard = None if prompt is None else AudioClip.from_array(prompt, RATE)
     return ScoreInput(item_id="a", role="continuation", clip=AudioClip.from_array(clip, RATE), prompt=heard)
@@ -85,8 +93,8 @@ def test_the_same_music_is_consistent_and_other_music_is_not() -> None:
     c_major, f_sharp_major = (48, 52, 55, 60, 64, 67, 72), (54, 58, 61, 66, 70, 73, 78)
     prompt, *_ = melody(3.0, 0, c_major)
     score = METRIC.load("cpu")
-    same, other = score([item(melody(3.0, 1, c_major)[0], prompt), item(melody(6.0, 2, f_sharp_major)[0], prompt)])
-    assert not isinstance(same, Skipped) and not isinstance(other, Skipped)
+    outcomes = score([item(melody(3.0, 1, c_major)[0], prompt), item(melody(6.0, 2, f_sharp_major)[0], prompt)])
+    same, other = map(numbers, outcomes)
     assert same["chroma_correlation"] > 0.8 > 0.2 > other["chroma_correlation"]
     assert same["onset_rate_difference_octaves"] < 0.2
     assert other["onset_rate_difference_octaves"] == pytest.approx(1.0, abs=0.3)
@@ -105,8 +113,7 @@ def test_silence_and_stillness() -> None:
     ):
         assert isinstance(outcome, Skipped) and words in outcome.reason
     (still,) = score([item(0.1 * np.sin(2 * np.pi * 440 * np.arange(4 * RATE) / RATE), prompt)])
-    assert not isinstance(still, Skipped)
-    assert still["onset_rate_difference_octaves"] > 2.0  # a held tone has no onset
+    assert numbers(still)["onset_rate_difference_octaves"] > 2.0  # a held tone has no onset
     assert len(onset_times_s(silence, RATE)) == 0
 
 

@@ -61,8 +61,8 @@ def compare_representations(
     if baseline and baseline not in names:
         raise ValueError(f"baseline {baseline!r} is not among the representations ({', '.join(names)})")
     cut = [_cut(items, clips, one, min_frames, progress) for one in representations]
-    usable = np.array([[piece is not None for piece in pieces] for pieces in cut]).all(axis=0)
-    if not usable.any():
+    usable = [all(pieces[index] is not None for pieces in cut) for index in range(len(items))]
+    if not any(usable):
         raise ValueError(f"no item is {min_frames} frames long in every representation; use span triphone")
     kept = [item for item, ok in zip(items, usable, strict=True) if ok]
     rows = []

@@ -101,9 +101,11 @@ def clustered(base: Representation, frames: np.ndarray, *, n_clusters: int, seed
     ).fit((frames - mean) / deviation)
 
     def encode(clip: AudioClip) -> np.ndarray:
-        return kmeans.predict(((base.encode(clip) - mean) / deviation).astype(frames.dtype)).astype(np.int64)
+        normal = ((base.encode(clip) - mean) / deviation).astype(frames.dtype)
+        return np.asarray(kmeans.predict(normal), dtype=np.int64)
 
-    return Representation(f"{base.name}/{n_clusters}", encode, base.frame_rate_hz, True, kmeans.cluster_centers_)
+    centroids = np.asarray(kmeans.cluster_centers_)
+    return Representation(f"{base.name}/{n_clusters}", encode, base.frame_rate_hz, True, centroids)
 
 
 def _log_mel(samples: np.ndarray, *, multiple: int) -> np.ndarray:
