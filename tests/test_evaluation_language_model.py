@@ -54,8 +54,12 @@ def test_what_was_said_is_likelier_than_what_was_not() -> None:
     values, weights = arpa(arpa_lines(counts))
     after_ab = {word: probability(("a", "b", word), values, weights) for word in "abcd"}
     assert after_ab["c"] > after_ab["d"] > after_ab["a"] > 0
-    # "b" follows one word only, "a" two: by itself "a" is likelier though "b" occurs as often.
-    assert values[("a",)] > values[("b",)]
+
+
+def test_a_word_that_follows_one_word_only_is_unlikely_by_itself() -> None:
+    counts = count_trigrams([["c", "b"]] * 4 + [["a"], ["d", "a"], ["c", "a"]], "abcd")
+    values, _ = arpa(arpa_lines(counts))
+    assert values[("a",)] > values[("b",)]  # though "b" is said four times and "a" three
 
 
 def test_pruning_leaves_fewer_grams_and_all_words() -> None:
