@@ -119,6 +119,8 @@ def test_usage_counts_match_hand_computed_entropy() -> None:
     assert a.entropy_bit == pytest.approx(1.75)
     assert a.corrected_bit == pytest.approx(1.75 + 3 / (16 * np.log(2)))
     assert (b.used, b.entropy_bit) == (1, 0.0)
+    assert code_usage([np.zeros((1, 1), np.int64)], 8).levels[0].reachable_share == pytest.approx(1 / 8)
+    assert b.reachable_share == pytest.approx(1 - (7 / 8) ** 8)
     assert usage.mean_share == pytest.approx((0.5 + 0.125) / 2)
     with pytest.raises(ValueError, match="no codes"):
         code_usage([], 8)

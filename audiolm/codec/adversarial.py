@@ -6,12 +6,13 @@ decoder pushes its own above +1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from audiolm.codec.discriminators import Discriminator, Judgement
+from audiolm.codec.discriminators import Judgement
 
 __all__ = ["Contest", "contest", "discriminator_hinge", "feature_matching", "generator_hinge"]
 
@@ -62,8 +63,8 @@ class Contest:
     separation: float
 
 
-def contest(discriminator: Discriminator, recording: Tensor, decoded: Tensor) -> Contest:
-    """Judge ``recording`` and ``decoded`` ``[batch, time]`` once each, for both players' losses.
+def contest(discriminator: Callable[[Tensor], Judgement], recording: Tensor, decoded: Tensor) -> Contest:
+    """Judge ``recording`` and ``decoded``, of one shape, once each, for both players' losses.
 
     Both update from the same weights of the discriminator, which saves the second pass over the decoded side
     that taking turns needs. Use: gradients of the decoder's losses at ``output`` (``torch.autograd.grad`` with

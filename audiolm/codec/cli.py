@@ -41,9 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("input", type=Path, help="a .sst file")
     decode.add_argument("output", type=Path, help="the .wav or .flac file to write")
     for action in (encode, decode):
-        action.add_argument(
-            "--levels", type=int, help="only the first levels: fewer bits (default: all)"
-        )
+        action.add_argument("--levels", type=int, help="only the first levels: fewer bits (default: all)")
     info = _action(actions, "info", "what a .sst file holds; checks every block", _info, _show_file)
     info.add_argument("input", type=Path, help="a .sst file")
     usage = _action(actions, "usage", "codes in use and entropy per level", _usage, _show_usage)
@@ -114,7 +112,9 @@ def _usage(options: argparse.Namespace) -> dict[str, Any]:
         "codec": named.name,
         "codec_digest": named.digest,
         "files": len(options.inputs),
-        "levels": [asdict(level) | {"share": level.share} for level in usage.levels],
+        "levels": [
+            asdict(level) | {"share": level.share, "reachable_share": level.reachable_share} for level in usage.levels
+        ],
         "mean_share": usage.mean_share,
         "mean_entropy_bit": usage.mean_entropy_bit,
     }
@@ -122,11 +122,12 @@ def _usage(options: argparse.Namespace) -> dict[str, Any]:
 
 def _show_usage(result: dict[str, Any]) -> str:
     rows = [f"codec {result['codec']} ({result['codec_digest'][:12]}), {result['files']} files"]
-    rows.append(f"{'level':>5} {'in use':>12} {'share':>7} {'bits':>6} {'corrected':>9} {'frames':>8}")
+    rows.append(f"{'level':>5} {'in use':>12} {'share':>7} {'reachable':>9} {'bits':>6} {'corrected':>9} {'frames':>8}")
     for level in result["levels"]:
         rows.append(
-            f"{level['level'] + 1:>5} {level['used']:>5} of {level['size']:<4} {level['share']:>6.1%}"
-            f" {level['entropy_bit']:>6.2f} {level['corrected_bit']:>9.2f} {level['frames']:>8}"
+            f"{level['level'] + 1:>5} {level['used']:>5} of {level['size']:<4} {level['share']:>7.1%}"
+            f" {level['reachable_share']:>9.1%} {level['entropy_bit']:>6.2f} {level['corrected_bit']:>9.2f}"
+            f" {level['frames']:>8}"
         )
-    rows.append(f" mean {'':>12} {result['mean_share']:>6.1%} {result['mean_entropy_bit']:>6.2f}")
+    rows.append(f" mean {'':>12} {result['mean_share']:>7.1%} {'':>9} {result['mean_entropy_bit']:>6.2f}")
     return "\n".join(rows)

@@ -34,6 +34,11 @@ class LevelUsage:
         """Share of the codebook in use, 0 to 1."""
         return self.used / self.size
 
+    @property
+    def reachable_share(self) -> float:
+        """Share that as many frames would show if all codes were equally likely: what a short recording can show."""
+        return 1.0 - (1.0 - 1.0 / self.size) ** self.frames
+
 
 @dataclass(frozen=True, slots=True)
 class CodeUsage:
