@@ -24,6 +24,8 @@ __all__ = ["PartFacts", "describe_preset"]
 
 TRAINING_FACTOR = 3
 """Forward, gradient of the inputs, gradient of the weights."""
+COUNTED_FRAMES = 8
+"""Frames of codes on which the codec's arithmetic is counted; convolutions cost the same for every frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,13 @@ def _codec(preset: Preset) -> PartFacts:
     config, training = preset.codec, preset.codec_training
     with torch.device("meta"):
         codec = SoundStream(config).eval()
-        samples = torch.empty(1, int(training.seconds * config.sample_rate_hz))
+        samples = torch.empty(1, COUNTED_FRAMES * config.hop)
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
-            latents = codec.latents(samples)
-            codec.decoder(latents)
-    frames = latents.shape[2]
-    search = 2 * frames * config.n_levels * config.codebook_size * config.latent_dim
-    forward = counter.get_total_flops() * TRAINING_FACTOR + search
+            codec.decoder(codec.latents(samples))
+    frames = -(-int(training.seconds * config.sample_rate_hz) // config.hop)
+    search = 2 * config.n_levels * config.codebook_size * config.latent_dim
+    forward = frames * (counter.get_total_flops() / COUNTED_FRAMES * TRAINING_FACTOR + search)
     return PartFacts(
         "codec",
         _numbers(codec),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from training_tasks import W2V_BERT
 
 from audiolm.audio import AudioClip, write_audio
 from audiolm.checkpoint import CheckpointError
@@ -97,9 +97,9 @@ def speech(tmp_path: Path) -> Path:
 
 
 def test_a_time_budget_becomes_steps_once(speech: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
     preset = load_preset("nano")
-    small = replace(preset, w2v_bert_training=replace(preset.w2v_bert_training, batch=2, crop_s=0.8))
+    training = replace(preset.w2v_bert_training, batch=2, crop_s=0.8, validation_crops=2)
+    small = replace(preset, w2v_bert=W2V_BERT, w2v_bert_training=training)
     recipe = Recipe(data=speech, out=tmp_path / "out", preset=small, budget_minutes=0.001)
     record = train_part("w2v-bert", recipe)
     plan = json.loads((tmp_path / "out" / "w2v-bert" / "plan.json").read_text())

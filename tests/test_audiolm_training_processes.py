@@ -56,6 +56,18 @@ def test_two_processes_equal_one(alone: Curves, tmp_path: Path) -> None:
     assert largest_difference(alone["stage"], two["fsdp"]) < 1e-4
 
 
+@pytest.mark.parametrize("name", ["stage", "w2v_bert", "codec"])
+def test_bfloat16_products_give_nearly_the_same_losses(name: str, alone: Curves) -> None:
+    half = Runtime(precision="bf16-mixed")
+    task = {"stage": stage_task, "w2v_bert": w2v_bert_task}.get(name, codec_task)(half)
+    losses = task.training_step(0)
+    for key, value in alone[name][0].items():
+        if key in ("loss", "masked", "contrastive", "diversity", "mel", "spectral", "log_spectrum"):
+            assert losses[key] == pytest.approx(value, rel=0.05) and losses[key] != value or key == "diversity"
+    weights = [weight.dtype for weight in task.optimiser.module.parameters()]
+    assert set(map(str, weights)) == {"torch.float32"}
+
+
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
     with pytest.raises(ValueError, match="batch of 4 rows cannot be cut evenly for 1 processes x 3 parts"):
         stage_task(Runtime(accumulate=3)).training_step(0)

@@ -5,7 +5,7 @@
 #   recipes/nano/gpu.sh PACK OUT MINUTES [more options of `audiolm-audit train`]
 #
 # PACK: what recipes/nano/pack.py wrote. OUT: where the parts go; run it again with the same OUT to go on after a
-# stop. The finished model is collected as OUT/nano-*.tar, one file per part (half precision, each well below 16 MiB).
+# stop. The finished model is collected as OUT/nano-*.tar, one file per part (half precision, each below 16 MiB, together below 60).
 set -euo pipefail
 pack=$1 out=$2 minutes=$3
 shift 3
@@ -19,9 +19,11 @@ for part in "$out"/*/export; do
     [ -d "$part" ] || continue
     name=$(basename "$(dirname "$part")")
     files=(export)
+    [ "$name" = w2v-bert ] && files=() # the semantic tokenizer holds these weights
     for extra in log.csv training.json curves.csv curves.png; do
         [ -f "$out/$name/$extra" ] && files+=("$extra")
     done
+    [ ${#files[@]} -gt 0 ] || continue
     tar -C "$out/$name" -cf "$out/nano-$name.tar" "${files[@]}"
 done
 ls -l "$out"/nano-*.tar
