@@ -36,7 +36,7 @@ def start_stage_from_codebooks(stage: Stage, codebooks: Tensor, generator: torch
     _check(codebooks, levels, layout.codebook_size)
     dim = stage.config.transformer.dim
     condition = layout.n_coarse if layout.kind == "fine" else 0
-    into, out = (_turn(codebooks.shape[2], dim, generator) for _ in range(2))
+    into, out = (_turn(codebooks.shape[2], dim, generator).to(codebooks) for _ in range(2))
     for level in range(condition):
         rows = slice(level * layout.codebook_size, (level + 1) * layout.codebook_size)
         stage.embedding.weight[rows] = _spread(codebooks[level] @ into, EMBEDDING_STD)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from audiolm.codec.losses import MelLoss
 from audiolm.codec.soundstream import SoundStream
+from audiolm.codec.usage import code_usage
 from audiolm.dataset import Recording
 
 __all__ = ["validate_codec"]
@@ -36,7 +37,10 @@ def validate_codec(codec: SoundStream, recordings: list[Recording]) -> dict[str,
             codes.append(quantized.codes[0])
     measures = {"mel": float(np.mean(mel)), "stoi": float(np.mean(intelligibility)), "si_sdr_db": float(np.mean(sdr))}
     measures = {name: value for name, value in measures.items() if not np.isnan(value)}
-    return measures | (_usage(torch.cat(codes, dim=1), codec.config.codebook_size) if codes else {})
+    if not codes:
+        return measures
+    usage = code_usage((item.cpu().numpy() for item in codes), codec.config.codebook_size)
+    return measures | {"code_usage": usage.mean_share, "code_entropy_bit": usage.mean_entropy_bit}
 
 
 def _stoi(clean: Tensor, processed: Tensor, rate: int) -> float:
@@ -57,13 +61,3 @@ def _si_sdr_db(output: Tensor, target: Tensor) -> float:
     """Scale-invariant signal-to-distortion ratio in dB."""
     scaled = target * (output @ target) / target.square().sum().clamp_min(1e-9)
     return float(10 * torch.log10(scaled.square().sum() / (output - scaled).square().sum().clamp_min(1e-9)))
-
-
-def _usage(codes: Tensor, size: int) -> dict[str, float]:
-    """Mean over levels of the share of codes in use and of the entropy in bits, from codes ``[level, frame]``."""
-    shares, entropies = [], []
-    for level in codes:
-        p = torch.bincount(level, minlength=size).double() / len(level)
-        shares.append(float((p > 0).double().mean()))
-        entropies.append(float(-(p[p > 0] * p[p > 0].log2()).sum()))
-    return {"code_usage": float(np.mean(shares)), "code_entropy_bit": float(np.mean(entropies))}

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from audiolm.checkpoint import config_from_dict, config_to_dict, part_digest, stored_part
+from audiolm.codebook_start import start_parallel_from_codebooks, start_stage_from_codebooks
+from audiolm.codec.soundstream import PART as CODEC_PART
+from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
 from audiolm.presets import Preset, load_preset
 from audiolm.runtime import Runtime
@@ -199,7 +205,11 @@ def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     kind = part.removeprefix("stage-")
     training = recipe.training_of(part, recipe.preset.stage_training[kind], steps)
     train_tokens, dev_tokens = _tokens(recipe)
-    return StageTask(train_tokens, dev_tokens, _fitted(recipe, kind), training, recipe.runtime)
+    task = StageTask(train_tokens, dev_tokens, _fitted(recipe, kind), training, recipe.runtime)
+    if kind != "semantic" and (codebooks := _codebooks(recipe)) is not None:
+        start_stage_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
+        task.optimiser.restart_average()
+    return task
 
 
 def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
@@ -209,7 +219,19 @@ def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
         raise ValueError(f"preset {recipe.preset.name!r} has no parallel decoder; train another part")
     train_tokens, dev_tokens = _tokens(recipe)
     n_semantic = load_tokenizer(recipe.export("semantic")).n_tokens
-    return ParallelTask(train_tokens, dev_tokens, replace(config, n_semantic=n_semantic), training, recipe.runtime)
+    task = ParallelTask(train_tokens, dev_tokens, replace(config, n_semantic=n_semantic), training, recipe.runtime)
+    if (codebooks := _codebooks(recipe)) is not None:
+        start_parallel_from_codebooks(task.model, codebooks)
+        task.optimiser.restart_average()
+    return task
+
+
+def _codebooks(recipe: Recipe) -> Tensor | None:
+    """Codebooks ``[level, code, latent]`` that stages start from; None for a foreign codec, and where FSDP has cut the
+    stage into shards before it can be started."""
+    if stored_part(recipe.export("codec")) != CODEC_PART or getattr(recipe.runtime, "strategy", "") == "fsdp":
+        return None
+    return SoundStream.load(recipe.export("codec")).quantizer.codebooks.to(recipe.runtime.device)
 
 
 def _tokens(recipe: Recipe) -> list[list[TokenisedUtterance]]:
