@@ -125,13 +125,15 @@ class W2vBertTask:
                 with self.runtime.autocast():
                     losses = self.run(rows.waves, rows.lengths, rows.mask, rows.draws, share, rows.labels)
                 weights = _weights(batch, part.rows, 1 / self.runtime.n_parts)
-                total = weights.contrastive * losses.contrastive + losses.diversity + weights.masked * losses.masked
+                total = self.config.contrastive_weight * (weights.contrastive * losses.contrastive + losses.diversity)
+                total = total + weights.masked * losses.masked
                 self.optimiser.backward(total, step)
             for name, value in _floats(losses).items():
                 report[name] = report.get(name, 0.0) + value * getattr(weights, name)
         update = self.optimiser.update(step)
         report = self.runtime.totals(report)
-        report["total"] = report["contrastive"] + report["diversity"] + report["masked"]
+        contrast = report["contrastive"] + report["diversity"]
+        report["total"] = self.config.contrastive_weight * contrast + report["masked"]
         return report | update
 
     def _shares(self, batch: _Batch) -> list[UsageShare | None]:

@@ -112,6 +112,16 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
         task.training_step(0)
 
 
+def test_the_contrastive_weight_weighs_both_of_its_losses() -> None:
+    task = job()
+    light = W2vBertTask(task.train, task.dev, replace(TINY, contrastive_weight=0.2), task.training)
+    report, full = light.training_step(0), task.training_step(0)
+    assert report["contrastive"] == full["contrastive"] and report["masked"] == full["masked"]
+    expected = 0.2 * (report["contrastive"] + report["diversity"]) + report["masked"]
+    assert report["total"] == pytest.approx(expected, rel=1e-6)
+    assert report["grad_norm"] < full["grad_norm"]
+
+
 def test_given_labels_are_what_is_learnt() -> None:
     """Labels that say which of the four pitches sounds; a model that hears them hits far more than a quarter."""
     optimiser = OptimiserConfig(steps=40, warmup_steps=3, learning_rate=1e-2, ema_decay=0.9, weight_decay=0.0)

@@ -35,7 +35,8 @@ class W2vBertConfig:
     1 +- warp per row (vocal tract length perturbation, Jaitly and Hinton 2013) while targets come from the unstretched
     spectrum, so that what is learnt depends less on the speaker. ``classes``: above 0, the second stack predicts given
     labels with that many classes instead of the quantiser's codes (clusters of an earlier model's features as in
-    HuBERT, Hsu et al. 2021; or aligned phones, and then the tokens are text-informed). ``predict_visible``: it predicts
+    HuBERT, Hsu et al. 2021; or aligned phones, and then the tokens are text-informed). ``contrastive_weight``: of the
+    contrastive and the diversity loss beside that of the second stack. ``predict_visible``: it predicts
     the frames that are not hidden as well.
     """
 
@@ -50,13 +51,17 @@ class W2vBertConfig:
     temperature: float = 0.1
     warp: float = 0.0
     classes: int = 0
+    contrastive_weight: float = 1.0
     predict_visible: bool = False
 
     def __post_init__(self) -> None:
         if self.contrastive.dim != self.masked.dim:
             raise ValueError(f"both stacks need one width, not {self.contrastive.dim} and {self.masked.dim}")
-        if not 0 <= self.warp < 1 or self.classes < 0:
-            raise ValueError(f"warp {self.warp} must lie in [0, 1) and classes {self.classes} must be 0 or more")
+        if not 0 <= self.warp < 1 or self.classes < 0 or self.contrastive_weight < 0:
+            raise ValueError(
+                f"warp {self.warp} must lie in [0, 1), classes {self.classes} and contrastive_weight"
+                f" {self.contrastive_weight} must be 0 or more"
+            )
         if self.quantizer.n_mels != self.log_mel.n_mels:
             raise ValueError(f"quantizer.n_mels is {self.quantizer.n_mels}; use log_mel.n_mels {self.log_mel.n_mels}")
 
@@ -183,7 +188,8 @@ class W2vBert(nn.Module):
         masked = F.cross_entropy(logits, wanted) if len(wanted) else logits.sum()
         diversity, perplexity = self._diversity(quantized, valid, share)
         accuracy = (logits.detach().argmax(-1) == wanted).float().mean()
-        return Losses(contrastive + diversity + masked, contrastive, diversity, masked, accuracy, perplexity)
+        total = self.config.contrastive_weight * (contrastive + diversity) + masked
+        return Losses(total, contrastive, diversity, masked, accuracy, perplexity)
 
     def _stretched(self, log_mel: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
         rows = len(log_mel)

@@ -58,7 +58,7 @@ def main() -> None:
         n_clusters=options.clusters,
         tap_layer=options.layer,
         seed=options.seed,
-        record={"recordings": len(waves["train"]), "labels": "phones" if options.labels else "none"},
+        record={"recordings": len(waves["train"]), "text_informed": bool(options.labels)},
     )
 
 
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--dropout", type=float, help="default: 0, with labels 0.1")
     parser.add_argument("--layer", type=int, default=3)
-    parser.add_argument("--clusters", type=int, default=256)
+    parser.add_argument("--clusters", type=int, default=64)
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
@@ -91,7 +91,15 @@ def model_config(options: argparse.Namespace) -> W2vBertConfig:
         return config
     with safe_open(options.labels, framework="np") as stored:
         classes = len(json.loads(stored.metadata()["phones"]))
-    return replace(config, classes=classes, predict_visible=True, mask_start=0.05, mask_span=3)
+    return replace(
+        config,
+        classes=classes,
+        predict_visible=True,
+        contrastive_weight=0.2,
+        warp=0.2,
+        mask_start=0.05,
+        mask_span=3,
+    )
 
 
 def training_config(options: argparse.Namespace) -> W2vBertTraining:
