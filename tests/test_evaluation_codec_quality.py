@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_stoi_and_pesq_of_a_copy_and_under_noise(speech: np.ndarray) -> None:
     assert stoi(exact, (0.5 * exact)) == pytest.approx(1.0, abs=1e-6)
 
 
-def judged(recording: np.ndarray, clip: np.ndarray):
+def judged(recording: np.ndarray, clip: np.ndarray) -> Any:
     item = ScoreInput(
         item_id="a",
         role="codec",

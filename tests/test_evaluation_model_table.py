@@ -71,7 +71,7 @@ def test_rise_of_word_errors_is_a_ratio_of_sums_over_both_splits() -> None:
 
 
 def test_position_of_the_voice_between_floor_and_ceiling() -> None:
-    rows = []
+    rows: list[tuple[str, str, str, str, float | None]] = []
     for utterance, own, middle, other in (("a1", 0.9, 0.8, 0.5), ("b1", 0.8, 0.7, 0.4), ("c1", 0.85, 0.72, 0.45)):
         for role, value in (("reference", own), ("continuation", middle), ("shuffled", other)):
             rows.append((utterance, role, "speaker_similarity", "cosine", value))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 __all__ = ["AlignedWord", "align_words", "count_operations", "kept_words", "longest_insertion"]
 
-OPERATIONS = ("hit", "substitution", "deletion", "insertion")
+OPERATIONS: tuple[str, ...] = ("hit", "substitution", "deletion", "insertion")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,13 +26,14 @@ class AudioLMGenerator:
 
     def __init__(self, model: AudioLM) -> None:
         self._model = model
+        self.roles = tuple(role for role in self.roles if _levels_of(role) < model.parts.levels)
         self.sample_rate_hz = int(model.sample_rate_hz)
 
     def render(self, role: str, requests: Sequence[RenderRequest]) -> list[AudioClip]:
         """One clip per request; a continuation is without its prompt. ``requests`` come at the model's rate."""
         seeds = [request.seed for request in requests]
         if role in ("codec", "codec-8", "codec-4"):
-            levels = int(role.partition("-")[2]) if "-" in role else None
+            levels = _levels_of(role) or None
             return self._clips(self._model.resynthesise([self._samples(request) for request in requests], levels))
         if role == "acoustic":
             return self._clips(self._model.acoustic_generation([self._samples(request) for request in requests], seeds))
@@ -69,6 +70,12 @@ class AudioLMGenerator:
 
     def _clips(self, outputs: Sequence[np.ndarray]) -> list[AudioClip]:
         return [AudioClip.from_array(np.asarray(samples), self.sample_rate_hz) for samples in outputs]
+
+
+def _levels_of(role: str) -> int:
+    """The codec levels that a role's name asks for; 0 where it names none."""
+    family, _, levels = role.partition("-")
+    return int(levels) if family == "codec" and levels else 0
 
 
 def load_model(checkpoint: str, device: str, precision: str) -> AudioLM:
