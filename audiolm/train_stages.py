@@ -151,7 +151,7 @@ class StageTask:
     def _checked(self, item: TokenisedUtterance, where: str) -> TokenisedUtterance:
         semantic, codes = np.asarray(item.semantic), np.asarray(item.codes)
         layout = self.config.layout
-        levels = layout.n_coarse + layout.n_fine
+        levels = {"semantic": 1, "coarse": layout.n_coarse, "fine": layout.n_coarse + layout.n_fine}[layout.kind]
         if semantic.ndim != 1 or codes.ndim != 2 or len(semantic) == 0 or len(codes) < levels:
             raise ValueError(
                 f"{where}: semantic {semantic.shape} and codes {codes.shape}; give [frame] and [{levels}, frame]"

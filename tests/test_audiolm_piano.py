@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from audiolm_tiny import CODES, N_COARSE, noise, tiny_model
 from audiolm.checkpoint import CheckpointError
 from audiolm.codec import CodecConfig, SoundStream
 from audiolm.model import AudioLM
+from audiolm.optimisation import OptimiserConfig
 from audiolm.presets import load_preset
+from audiolm.train_stages import StageTask, StageTraining, TokenisedUtterance
 
 
 def two_stages() -> AudioLM:
@@ -65,6 +68,22 @@ def test_a_lost_fine_stage_is_not_taken_for_a_model_of_two(tmp_path: Path) -> No
     (tmp_path / "speech" / "stage_fine").rmdir()
     with pytest.raises(CheckpointError, match="stage_fine"):
         AudioLM.from_pretrained(tmp_path / "speech")
+
+
+@pytest.mark.parametrize("kind", ["semantic", "coarse"])
+def test_stages_train_on_codes_of_a_codec_with_few_levels(kind: str) -> None:
+    """Three levels are all there is; the levels of a fine stage are not asked for."""
+    config = load_preset("piano-nano").stages[kind]
+    small = replace(config.transformer, layers=1, heads=2, dim=16, ff_dim=16)
+    rng = np.random.default_rng(0)
+    heard = [TokenisedUtterance(rng.integers(0, 64, 60), rng.integers(0, 1_024, (3, 120))) for _ in range(2)]
+    training = StageTraining(optimiser=OptimiserConfig(steps=2), batch=2)
+    task = StageTask(heard, heard, replace(config, transformer=small, window=40), training)
+    assert np.isfinite(task.training_step(0)["loss"])
+    if kind == "coarse":
+        short = [TokenisedUtterance(row.semantic, row.codes[:2]) for row in heard]
+        with pytest.raises(ValueError, match="give .frame. and .3, frame."):
+            StageTask(short, short, config, training)
 
 
 @pytest.mark.parametrize(("name", "codes"), [("piano", 16_384), ("piano-nano", 1_024)])
