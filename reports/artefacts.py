@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,6 +42,7 @@ SUMMARY_TEXT = ("system", "role", "group_by", "group", "scorer", "measure", "met
 SUMMARY_NUMBERS = ("estimate", "ci_low", "ci_high", "confidence", "n_items", "n_speakers", "n_skipped", "n_failed")
 SUMMARY_COLUMNS = (*SUMMARY_TEXT, *SUMMARY_NUMBERS)
 CURVE_KEYS = ("detector", "bona_fide", "synthetic", "p_false_alarm", "p_miss", "eer", "n_bona_fide", "n_synthetic")
+NOWHERE = np.empty(0, dtype=np.int64)
 STATUSES = ("ok", "skipped", "failed")
 
 
@@ -83,6 +85,14 @@ class Run:
     measures: tuple[MeasureInfo, ...]
     summary: pd.DataFrame
     curves: tuple[Mapping[str, Any], ...]
+    places: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict, repr=False)
+    """Rows of ``scores`` by scorer, measure and role; filled at the first look-up."""
+
+    def score_rows(self, scorer: str, measure: str, role: str) -> pd.DataFrame:
+        """The scores of one measure in one role, whatever their status."""
+        if not self.places and len(self.scores):
+            self.places.update(self.scores.groupby(["scorer", "measure", "role"], sort=False, observed=True).indices)
+        return self.scores.take(self.places.get((scorer, measure, role), NOWHERE))
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -163,15 +173,20 @@ def _read_table(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd.D
     absent = [name for name in columns if name not in table.column_names]
     if absent:
         raise ValueError(f"{path}: lacks the column {absent[0]!r}; make it again with this version of the package")
-    frame = table.to_pandas()
-    for name in (*text, *(name for name in frame.columns if str(name).startswith("group:"))):
-        values = frame[name].tolist()
-        frame[name] = pd.Series(["" if _is_missing(v) else str(v) for v in values], index=frame.index, dtype=object)
+    named = [*text, *(name for name in table.column_names if name.startswith("group:"))]
+    frame = table.drop_columns(named).to_pandas()
+    frame = frame.assign(**{name: pd.Series(_texts(table.column(name)), dtype=object) for name in named})
+    frame = cast(pd.DataFrame, frame[table.column_names])
     return frame.reset_index(drop=True)
 
 
-def _is_missing(value: object) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
+def _texts(column: pa.ChunkedArray) -> np.ndarray:
+    """Strings as Python objects, each distinct one once in memory; what is missing becomes the empty string."""
+    codes = column.combine_chunks()
+    codes = codes if pa.types.is_dictionary(codes.type) else codes.dictionary_encode()
+    words = ["" if word is None or word != word else str(word) for word in codes.dictionary.to_pylist()]
+    at = codes.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    return np.array([*words, ""], dtype=object)[at]
 
 
 def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

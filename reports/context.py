@@ -116,9 +116,10 @@ class Context:
         if rows is not None and rows["estimate"].notna().any():
             return True
         names = (measure.numerator, measure.denominator) if measure.aggregate == "ratio_of_sums" else (measure.measure,)
-        scores = self.run.scores
-        return bool(
-            ((scores["scorer"] == measure.scorer) & scores["measure"].isin(names) & scores["value"].notna()).any()
+        return any(
+            self.run.score_rows(measure.scorer, name, role)["value"].notna().any()
+            for name in names
+            for role in self.roles
         )
 
     def estimate(

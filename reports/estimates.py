@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -147,16 +148,19 @@ def item_ratios(run: Run, measure: MeasureInfo, role: str, system: str = "") -> 
 
     A plain measure has denominator 1; a ratio of sums keeps its two counts.
     """
-    scores = run.scores
-    mask = (scores["scorer"] == measure.scorer) & (scores["role"] == role) & (scores["status"] == "ok")
-    rows = rows_where(scores, mask & (scores["system"] == system) if system else mask)
+
+    def rows_of(name: str) -> pd.DataFrame:
+        rows = run.score_rows(measure.scorer, name, role)
+        ok = rows["status"] == "ok"
+        return rows_where(rows, ok & (rows["system"] == system) if system else ok)
+
     keys = ["item_id", "utterance_id", "speaker_id"]
     if measure.aggregate != "ratio_of_sums":
-        found = rows_where(rows, rows["measure"] == measure.measure)
+        found = rows_of(measure.measure)
         return columns(found, keys).assign(numerator=found["value"], denominator=1.0).dropna().reset_index(drop=True)
-    top = columns(rows_where(rows, rows["measure"] == measure.numerator), [*keys, "value"])
+    top = columns(rows_of(measure.numerator), [*keys, "value"])
     top = top.rename(columns={"value": "numerator"})
-    bottom = columns(rows_where(rows, rows["measure"] == measure.denominator), ["item_id", "value"])
+    bottom = columns(rows_of(measure.denominator), ["item_id", "value"])
     joined = top.merge(bottom.rename(columns={"value": "denominator"}), on="item_id", how="inner")
     return joined.dropna().reset_index(drop=True)
 
@@ -245,10 +249,15 @@ def _draws(sums: np.ndarray, seed_step: int = 0) -> np.ndarray | None:
     """Totals of ``REPLICATES`` resamples of the rows of ``sums [speaker, column]``; None below two speakers."""
     if len(sums) < 2:
         return None
-    picks = np.random.default_rng(SEED + seed_step).integers(0, len(sums), size=(REPLICATES, len(sums)))
-    weights = np.zeros((REPLICATES, len(sums)))
-    np.add.at(weights, (np.arange(REPLICATES)[:, None], picks), 1.0)
-    return weights @ sums
+    return _weights(len(sums), SEED + seed_step) @ sums
+
+
+@lru_cache(maxsize=8)
+def _weights(size: int, seed: int) -> np.ndarray:
+    """How often each of ``size`` rows is drawn, ``[replicate, row]``."""
+    picks = np.random.default_rng(seed).integers(0, size, size=(REPLICATES, size))
+    cells = (picks + np.arange(REPLICATES)[:, None] * size).ravel()
+    return np.bincount(cells, minlength=REPLICATES * size).reshape(REPLICATES, size).astype(np.float64)
 
 
 def _divide(totals: np.ndarray) -> np.ndarray:

@@ -11,18 +11,21 @@ from reports.context import Context
 
 __all__ = ["TrainingCost", "cores_of", "training_costs"]
 
+SOURCE_KEYS = ("sources", "energy_sources")
 CORES = re.compile(r"(\d+)\s+(?:CPU\s+)?cores", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingCost:
-    """One trained part. ``energy_wh`` is None where nothing was counted; ``source`` says how it was had."""
+    """One trained part. ``energy_wh`` is None where nothing was counted; ``source`` says how it was had and ``silent``
+    names parts inside that recorded no energy."""
 
     part: str
     wall_s: float | None
     energy_wh: float | None
     source: str
     hardware: str
+    silent: str = ""
 
     @property
     def measured(self) -> bool:
@@ -51,23 +54,30 @@ def _record(node: Mapping[str, Any], path: str) -> TrainingCost | None:
     energy = node.get("energy") if isinstance(node.get("energy"), Mapping) else node
     value = energy.get("energy_wh") if isinstance(energy, Mapping) else None
     wall = _number(node.get("wall_s"))
-    steps = node.get("steps")
-    if not isinstance(value, (int, float)) and not (wall and steps):
+    about_training = "steps" in node or path.rpartition(".")[2] == "training"
+    if not isinstance(value, (int, float)) and not (wall and about_training):
         return None
-    sources = energy.get("sources") or [energy.get("cpu_energy_source"), energy.get("gpu_energy_source")]
+    energy = energy if isinstance(energy, Mapping) else {}
+    sources = next((energy[key] for key in SOURCE_KEYS if energy.get(key)), None)
+    sources = sources or [energy.get("cpu_energy_source"), energy.get("gpu_energy_source")]
     listed = [str(one) for one in sources if one] if isinstance(sources, list) else [str(sources)]
     return TrainingCost(
         part=_part(path),
         wall_s=wall,
         energy_wh=_number(value),
         source="; ".join(listed) or ("not said" if value is not None else "only the time was recorded"),
-        hardware=str(node.get("hardware", "")),
+        hardware=_listed(node.get("hardware")),
+        silent=_listed(node.get("parts_without_energy_record")),
     )
+
+
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
 
 
 def _part(path: str) -> str:
     kept = [word for word in path.split(".") if word not in ("description", "parts", "record", "training")]
-    return " ".join(kept).replace("_", " ") or "system"
+    return " ".join(kept).replace("_", " ") or "all parts"
 
 
 def _number(value: object) -> float | None:

