@@ -74,7 +74,7 @@ def speed(model: AudioLM, clips: Sequence[np.ndarray], seconds: float) -> list[R
 
 def losses(model: AudioLM, clips: Sequence[np.ndarray]) -> list[Row]:
     """Nats per code and level. Autoregressive: exact. Parallel: of one pass over all codes of the level, and the mean
-    over masks of every size, which bounds what any number of passes can reach (Hoogeboom et al. 2021)."""
+    over masks of every size, which is what one code per pass in random order pays (Hoogeboom et al. 2021)."""
     parts = model.parts
     if parts.parallel is None:
         raise ValueError("this model has no parallel decoder")
