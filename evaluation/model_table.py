@@ -26,7 +26,11 @@ TARGETS = ("at_least", "at_most", "clear_above", "interval")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPlan:
-    """One planned row: where its value comes from, and at most one target."""
+    """One planned row: where its value comes from, and at most one target.
+
+    ``exact``: a count that needs no interval; any other value without one (fewer than two speakers) meets no target and
+    misses none.
+    """
 
     name: str
     title: str
@@ -38,6 +42,7 @@ class RowPlan:
     at_most: float | None = None
     clear_above: float | None = None
     interval: bool = False
+    exact: bool = False
 
     @property
     def target(self) -> str | None:
@@ -51,8 +56,10 @@ class RowPlan:
         return "value with interval" if self.interval else None
 
     def met(self, value: Interval) -> bool | None:
-        """Whether the target is reached; None without a target or without a value."""
+        """Whether the target is reached; None without a target, a value, or the interval that a value needs."""
         if self.target is None or not math.isfinite(value.estimate):
+            return None
+        if not (self.exact or self.interval or math.isfinite(value.low)):
             return None
         if self.at_least is not None:
             return value.estimate >= self.at_least
@@ -134,7 +141,7 @@ def _summarised(summary: pd.DataFrame, units: Mapping[tuple[str, str], str], pla
         return f"no {plan.measure} of {plan.role or 'any role'} by {plan.scorer} in this run"
     row = rows.iloc[0]
     missing = int(row["n_skipped"]) + int(row["n_failed"])
-    note = f"{missing} items without a value" if missing else ""
+    note = f"items without a value: {missing}" if missing else ""
     interval = Interval(float(row["estimate"]), float(row["ci_low"]), float(row["ci_high"]), str(row["method"]))
     unit = units.get((plan.scorer, plan.measure), "")
     return Finding(

@@ -84,7 +84,7 @@ def lowest_entropy_bit(counts: CodeCounts, resampler: Resampler) -> Finding:
 def _entropies(counts: np.ndarray) -> np.ndarray:
     """Bits per code of each row of counts ``[level, code]``: ``[level]``."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
-    return -np.sum(shares * np.log2(np.where(shares > 0, shares, 1.0)), axis=1)
+    return np.sum(shares * np.log2(1.0 / np.where(shares > 0, shares, 1.0)), axis=1)
 
 
 def code_rules(counts: CodeCounts, resampler: Resampler) -> Mapping[str, Callable[[], Finding | str]]:

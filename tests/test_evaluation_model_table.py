@@ -131,7 +131,9 @@ def test_code_usage_equals_the_codecs_own_count() -> None:
         ({"at_most": 0.06}, (0.07, 0.0, 0.1), False),
         ({"clear_above": 0.5}, (0.7, 0.51, 0.9), True),
         ({"clear_above": 0.5}, (0.7, 0.5, 0.9), False),
-        ({"clear_above": 0.5}, (0.7, math.nan, math.nan), False),
+        ({"clear_above": 0.5}, (0.7, math.nan, math.nan), None),
+        ({"at_most": 0.06}, (0.0, math.nan, math.nan), None),
+        ({"at_least": 0.85, "exact": True}, (0.9, math.nan, math.nan), True),
         ({"interval": True}, (0.7, 0.6, 0.8), True),
         ({"interval": True}, (0.7, math.nan, math.nan), False),
         ({"at_least": 0.8}, (math.nan, math.nan, math.nan), None),
@@ -152,7 +154,7 @@ def test_the_table_has_every_planned_row_and_says_what_it_does_not_have() -> Non
     rules = {"codec_wer_rise": lambda: rise, "abx_within_reduction": lambda: "no transcripts"}
     rows = {found.name: found for found in table_rows(summary, {("codec_quality", "stoi"): "STOI"}, rules)}
     assert list(rows) == [plan.name for plan in planned_rows()]
-    assert rows["codec_stoi"].met is True and rows["codec_stoi"].note == "1 items without a value"
+    assert rows["codec_stoi"].met is True and rows["codec_stoi"].note == "items without a value: 1"
     assert (rows["codec_stoi"].value, rows["codec_stoi"].low, rows["codec_stoi"].unit) == (0.9, 0.85, "STOI")
     assert rows["codec_wer_rise"].met is False and rows["codec_wer_rise"].target == "<= 0.06"
     assert rows["abx_within_reduction"].value is None and rows["abx_within_reduction"].note == "no transcripts"
