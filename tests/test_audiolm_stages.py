@@ -188,7 +188,7 @@ def test_a_condition_that_is_too_short_is_refused() -> None:
     ("row", "message"),
     [
         (TokenisedUtterance(np.zeros(5), np.zeros((4, 20))), "do not cover the same time"),
-        (TokenisedUtterance(np.zeros(5), np.zeros((3, 10))), r"give \[frame\] and \[4, frame\]"),
+        (TokenisedUtterance(np.zeros(5), np.zeros((1, 10))), r"give \[frame\] and \[2, frame\]"),
         (TokenisedUtterance(np.zeros(0), np.zeros((4, 0))), "training utterance 0"),
     ],
 )
