@@ -91,7 +91,8 @@ class Run:
     def score_rows(self, scorer: str, measure: str, role: str) -> pd.DataFrame:
         """The scores of one measure in one role, whatever their status."""
         if not self.places and len(self.scores):
-            self.places.update(self.scores.groupby(["scorer", "measure", "role"], sort=False, observed=True).indices)
+            found: Any = self.scores.groupby(["scorer", "measure", "role"], sort=False, observed=True).indices
+            self.places.update(found)
         return self.scores.take(self.places.get((scorer, measure, role), NOWHERE))
 
     @property

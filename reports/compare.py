@@ -180,7 +180,7 @@ def _verdict(
         return "not comparable", "it is not measured in the new audit, which does not make it fixed"
     if estimate is None:
         return "not comparable", why
-    if estimate.estimate == 0.0 and not estimate.has_interval and before.severity == after.severity:
+    if estimate.estimate == 0.0 and before.severity == after.severity:
         return "same", "the number is the same"
     if not estimate.has_interval:
         return "within noise", f"{estimate.no_interval or 'no interval'}, so a change is not established"

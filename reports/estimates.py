@@ -204,7 +204,8 @@ def signed_ratios(parts: Sequence[tuple[float, pd.DataFrame]]) -> Estimate:
     for number, (_, frame) in enumerate(parts):
         own = [f"numerator_{number}", f"denominator_{number}"]
         sums = columns(frame, ["utterance_id", "numerator", "denominator"]).groupby("utterance_id", sort=False).sum()
-        joined = joined.merge(sums.set_axis(own, axis=1), left_on="utterance_id", right_index=True, how="inner")
+        sums = pd.DataFrame(sums).rename(columns={"numerator": own[0], "denominator": own[1]})
+        joined = joined.merge(sums, left_on="utterance_id", right_index=True, how="inner")
         names += own
     sums = _speaker_sums(joined, names)
 

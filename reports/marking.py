@@ -24,7 +24,7 @@ def tagged_share(context: Context) -> tuple[Estimate | None, list[str]]:
     made = rows_where(
         items, (items["status"] == "ok") & items["role"].isin(GENERATED_ROLES) & (items["audio_path"] != "")
     )
-    made = made[made["role"] != "recorded"].sort_values("item_id")
+    made = rows_where(made, made["role"] != "recorded").sort_values("item_id")
     if len(made) > MOST_FILES:
         made = made.iloc[np.linspace(0, len(made) - 1, MOST_FILES).round().astype(int)]
     found, bare = [], []

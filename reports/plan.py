@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import ValidationError
 
 from reports.artefacts import Run
@@ -70,7 +70,7 @@ def sample_sizes(policy: Policy, n_speakers: int, spread: Mapping[str, float], s
                 "largest spread that a share can have (Popoviciu 1935); a pilot would lower it",
             )
         else:
-            sd, basis = None, "unknown: name a finished run with --pilot"
+            sd, basis = None, "no spread is known; name a finished run with --pilot"
         found.append(_size(rule, n_speakers, sd, basis))
     return found
 
@@ -115,7 +115,8 @@ def _pilot_spread(run: Path) -> dict[str, float]:
         raise ValueError(f"{path}: cannot serve as a pilot ({first}); name a run with a report") from error
     spread: dict[str, float] = {}
     for row in rows:
-        if row.minimum_detectable is not None and row.n_speakers >= 2:
+        unanimous = row.unit == "share" and row.estimate in (0.0, 1.0)  # a bound, which holds no spread
+        if row.minimum_detectable is not None and row.n_speakers >= 2 and not unanimous:
             sd = row.minimum_detectable / power_factor(row.n_speakers) * math.sqrt(row.n_speakers)
             rule = row.finding_id.partition("/")[0]
             spread[rule] = max(sd, spread.get(rule, 0.0))
@@ -190,7 +191,7 @@ def _slices(plan: Plan, run: Run) -> list[str]:
             found.append(f"Slice {isolate(axis)} was planned and no item carries it.")
             continue
         ok = items[items["status"] == "ok"]
-        speakers = ok.groupby(f"group:{axis}")["speaker_id"].nunique()
+        speakers: dict[str, int] = ok.groupby(f"group:{axis}")["speaker_id"].nunique().to_dict()
         for group, planned in sorted(groups.items()):
             done = int(speakers.get(group, 0))
             if done != planned:
@@ -201,11 +202,11 @@ def _slices(plan: Plan, run: Run) -> list[str]:
 
 
 def _items(plan: Plan, run: Run) -> list[str]:
-    ok: pd.Series = run.generations.loc[run.generations["status"] == "ok", "role"].value_counts()
+    ok = Counter(run.generations.loc[run.generations["status"] == "ok", "role"].tolist())
     return [
-        f"Role {role}: {int(ok.get(role, 0)):,} clips, planned {planned:,}."
+        f"Role {role}: {ok[role]:,} clips, planned {planned:,}."
         for role, planned in sorted(plan.n_items.items())
-        if int(ok.get(role, 0)) != planned
+        if ok[role] != planned
     ]
 
 

@@ -72,7 +72,9 @@ def test_payload_holds_every_item_with_its_scores(built: Path):
     data = json.loads(found.group(1))
     scores = pd.read_parquet(built / "scores.parquet")
     assert len(data["items"]) == 60 and data["items"][0] == "audiolm:codec:utt-05"
-    column = next(one for one in data["columns"] if one["scorer"] == "speaker_similarity" and one["label"] == "Cosine")
+    column = next(
+        one for one in data["columns"] if one["scorer"] == "speaker_similarity" and one["label"] == "Speaker similarity"
+    )
     mine = scores[(scores["measure"] == "cosine") & (scores["status"] == "ok")].set_index("item_id")["value"]
     given = {name: value for name, value in zip(data["items"], column["values"], strict=True) if value is not None}
     assert set(given) == set(mine.index)

@@ -165,7 +165,9 @@ def test_compare_tells_change_from_noise_and_refuses_unlike_evaluators(tmp_path:
     assert {one.change for one in same.changes} <= {"same", "within noise"} and same.same_prompts
     found = {one.finding_id: one for one in compare_runs(open_audit(base), open_audit(worse)).changes}
     assert found["DIS-2"].change in ("new", "regressed") and "12 shared prompts" in found["DIS-2"].method
-    assert found["DIS-2"].difference == pytest.approx(found["DIS-2"].new - found["DIS-2"].old)
+    passing = found["DIS-2"]
+    assert passing.old is not None and passing.new is not None
+    assert passing.difference == pytest.approx(passing.new - passing.old)
     assert found["QUA-1"].change == "same" or found["QUA-1"].difference == pytest.approx(0.0)
     back = {one.finding_id: one for one in compare_runs(open_audit(worse), open_audit(base)).changes}
     assert back["DIS-2"].change in ("fixed", "improved")

@@ -45,6 +45,6 @@ def run(args: argparse.Namespace) -> int:
 def _line(size: Mapping[str, Any]) -> str:
     effect, needed = size["minimum_detectable"], size["speakers_needed"]
     if effect is None:
-        return f"{size['rule']}: {size['quantity']}: smallest effect unknown ({size['sd_source']})"
+        return f"{size['rule']}: {size['quantity']}: smallest effect unknown: {size['sd_source']}"
     need = f"; {needed} speakers for its threshold of {size['threshold']:g}" if needed else ""
     return f"{size['rule']}: {size['quantity']}: smallest effect {effect:.3g} with {size['n_speakers']} speakers{need}"

@@ -9,6 +9,7 @@ import pandas as pd
 from reports.blocks import Bullets, Cell, Column, Facts, NotMeasured, Table
 from reports.context import Context
 from reports.formats import clean, number_text
+from reports.frames import rows_where
 from reports.prompts import origin_of
 from reports.sections import Section
 from reports.tables import count, number
@@ -60,10 +61,10 @@ def _groups(context: Context) -> Table:
     rows = []
     for axis in context.run.group_names:
         for group in context.groups_of(axis):
-            own = first[first[f"group:{axis}"] == group]
+            own = rows_where(first, first[f"group:{axis}"] == group)
             minutes = float(items.loc[items["utterance_id"].isin(own["utterance_id"]) & (items["role"] == "reference"),
                                       "duration_s"].sum()) / 60.0  # fmt: skip
-            cells = [count(int(own["speaker_id"].nunique())), count(len(own)), number(minutes)]
+            cells = [count(len(set(own["speaker_id"]))), count(len(own)), number(minutes)]
             rows.append([Cell(f"{axis}: {group}", "foreign"), *cells])
     columns = [
         Column("Group"), Column("Speakers", "number"), Column("Utterances", "number"),

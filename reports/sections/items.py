@@ -44,7 +44,7 @@ def build(context: Context) -> Sequence[object]:
 
 def _clips(context: Context, order: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """Clips inside the page: those that chapters play already, then generated ones as far as the budget goes."""
-    made = order[(order["status"] == "ok") & order["role"].isin(GENERATED_ROLES)]
+    made = rows_where(order, (order["status"] == "ok") & order["role"].isin(GENERATED_ROLES))
     made = made.assign(place=made["role"].map(GENERATED_ROLES.index)).sort_values(["place", "item_id"])
     context.desk.fill(list(made["item_id"]))
     return context.desk.embedded_uris()

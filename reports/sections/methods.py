@@ -10,10 +10,12 @@ from reports.artefacts import MeasureInfo
 from reports.blocks import Card, Cards, Cell, Column, Prose, Table
 from reports.context import Context
 from reports.formats import number_text
+from reports.frames import rows_where
 from reports.sections import Section
 from reports.selftests import read_selftests, selftest_table
 from reports.tables import unit_of
 
+STATUSES = ("ok", "skipped", "failed")
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
 
 
@@ -39,10 +41,9 @@ def build(context: Context) -> Sequence[object]:
 def _card(
     context: Context, scorer: str, measures: Sequence[MeasureInfo], tests: Mapping[str, list[Mapping[str, Any]]]
 ) -> Card:
-    scores = context.run.scores[context.run.scores["scorer"] == scorer]
-    ranks = scores["status"].map({"ok": 0, "skipped": 1, "failed": 2})
-    items = ranks.groupby(scores["item_id"]).min().map({0: "ok", 1: "skipped", 2: "failed"})
-    counts = ", ".join(f"{int((items == name).sum()):,} {name}" for name in ("ok", "skipped", "failed"))
+    scores = rows_where(context.run.scores, context.run.scores["scorer"] == scorer)
+    best = scores.assign(rank=scores["status"].map(STATUSES.index)).groupby("item_id")["rank"].min().tolist()
+    counts = ", ".join(f"{best.count(place):,} {name}" for place, name in enumerate(STATUSES))
     versions = ", ".join(sorted(set(scores["scorer_version"]) - {""}))
     pairs = [("Scorer", scorer), ("Items", counts)]
     pairs += [("Version", versions)] if versions else []

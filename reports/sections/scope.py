@@ -54,7 +54,7 @@ def _scope(context: Context) -> list[tuple[str, str]]:
     facts = [
         ("Question", "Does this system, with these settings, on these prompts, reach a threshold of the policy?"),
         ("Roles judged", ", ".join(roles)),
-        ("Items", f"{len(items):,} of {items['utterance_id'].nunique():,} utterances"),
+        ("Items", f"{len(items):,}, made from {items['utterance_id'].nunique():,} utterances"),
         ("Auditor", _auditor(context)),
     ]
     if isinstance(config, Mapping):
