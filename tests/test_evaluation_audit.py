@@ -40,7 +40,7 @@ def wire(monkeypatch: pytest.MonkeyPatch, system: FakeSystem, *metrics: LevelMet
     monkeypatch.setattr(evaluation.audit, "discover_generators", lambda: {"audiolm": FakeEntry(system)})
     monkeypatch.setattr(evaluation.audit, "select_scorers", lambda names, device="cpu": states)
     if not real_report:  # the report takes longer than everything before it
-        monkeypatch.setattr(evaluation.audit, "report_run", lambda folder, gate: None)
+        monkeypatch.setattr(evaluation.audit, "report_run", lambda folder, gate, policy=None, plan=None: None)
 
 
 @pytest.fixture(scope="module")
