@@ -110,7 +110,8 @@ def _balanced_accuracy(scores: pd.DataFrame, scorer: str, resampler: Resampler) 
 
 
 def _values(scores: pd.DataFrame, role: str, scorer: str, measure: str) -> pd.DataFrame:
-    return rows_where(scores, role=role, scorer=scorer, measure=measure, status="ok")[[*PAIR_KEY, "value"]]
+    rows = rows_where(scores, role=role, scorer=scorer, measure=measure, status="ok")
+    return rows.filter(items=[*PAIR_KEY, "value"])
 
 
 def _joined(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
