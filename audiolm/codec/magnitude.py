@@ -126,13 +126,16 @@ def start_from_principal_components(encoder: MagnitudeEncoder, decoder: Magnitud
     variances, directions = torch.linalg.eigh((pairs - mean).T @ (pairs - mean) / len(pairs))
     directions = directions[:, -dim:].flip(1)
     scale = variances[-dim:].mean().clamp_min(1e-12).sqrt()
-    encoder.linear.weight.copy_((directions.T / scale).view(dim, 2, bins).transpose(1, 2))
-    encoder.linear.bias.copy_(-(mean @ directions) / scale)
-    decoder.linear.weight.copy_((directions * scale).view(2, bins, dim).permute(2, 1, 0))
-    decoder.linear.bias.copy_(mean.view(2, bins).mean(dim=0))
-    for last in (encoder.last.conv, decoder.head.conv):
-        last.parametrizations.weight.original0.mul_(START_OF_NETWORKS)
-        last.bias.zero_()
+    into = (directions.T / scale).view(dim, 2, bins).transpose(1, 2)
+    out = (directions * scale).view(2, bins, dim).permute(2, 1, 0)
+    encoder.linear.load_state_dict({"weight": into, "bias": -(mean @ directions) / scale})
+    decoder.linear.load_state_dict({"weight": out, "bias": mean.view(2, bins).mean(dim=0)})
+    for last in (encoder.last, decoder.head):
+        for name, value in last.named_parameters():
+            if name.endswith("weight.original0"):
+                value.mul_(START_OF_NETWORKS)
+            elif name.endswith("bias"):
+                value.zero_()
 
 
 def _near_unit(log_magnitudes: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ N_BANDS = 80
 
 
 class Objective(nn.Module):
-    """``WEIGHTS``: every loss and its default weight, chosen by ablation (docs/codec.md)."""
+    """``WEIGHTS``: every loss and its default weight."""
 
     WEIGHTS: dict[str, float]
 
