@@ -78,7 +78,7 @@ def _joined(frame: pd.DataFrame, groups: dict[str, str]) -> pd.DataFrame:
 def _matrix(likeness: pd.DataFrame, acceptance: pd.DataFrame, voices: Sequence[str], caption: str, unit: str) -> Table:
     """Rows: who is imitated. Columns: whose prompt the continuation was made from."""
     mean = likeness.groupby(["target", "voice"])["value"].agg(["mean", "size"])
-    share: dict[Any, float] = acceptance.groupby(["target", "voice"])["value"].mean().to_dict()
+    share: dict[Any, float] = pd.Series(acceptance.groupby(["target", "voice"])["value"].mean()).to_dict()
     rows = []
     for target in voices:
         row = [Cell(target, "foreign")]
