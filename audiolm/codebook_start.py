@@ -30,7 +30,7 @@ def start_stage_from_codebooks(stage: Stage, codebooks: Tensor, generator: torch
         ValueError: a semantic stage, or codebooks of another number of levels or codes.
     """
     layout = stage.config.layout
-    levels = layout.n_coarse + layout.n_fine
+    levels = layout.n_coarse + (layout.n_fine if layout.kind == "fine" else 0)
     if layout.kind == "semantic":
         raise ValueError("the semantic stage has no codes of the codec; start it at random")
     _check(codebooks, levels, layout.codebook_size)

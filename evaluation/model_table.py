@@ -17,7 +17,7 @@ from evaluation.table_queries import rows_where
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["Finding", "RowPlan", "TableRow", "planned_rows", "table_rows"]
 

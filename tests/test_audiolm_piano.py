@@ -11,6 +11,7 @@ import torch
 from audiolm_tiny import CODES, N_COARSE, noise, tiny_model
 
 from audiolm.checkpoint import CheckpointError
+from audiolm.codebook_start import start_stage_from_codebooks
 from audiolm.codec import CodecConfig, SoundStream
 from audiolm.model import AudioLM
 from audiolm.optimisation import OptimiserConfig
@@ -81,6 +82,7 @@ def test_stages_train_on_codes_of_a_codec_with_few_levels(kind: str) -> None:
     task = StageTask(heard, heard, replace(config, transformer=small, window=40), training)
     assert np.isfinite(task.training_step(0)["loss"])
     if kind == "coarse":
+        start_stage_from_codebooks(task.model, torch.randn(3, 1_024, 8), torch.Generator().manual_seed(0))
         short = [TokenisedUtterance(row.semantic, row.codes[:2]) for row in heard]
         with pytest.raises(ValueError, match="give .frame. and .3, frame."):
             StageTask(short, short, config, training)

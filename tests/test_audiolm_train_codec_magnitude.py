@@ -127,7 +127,7 @@ def test_decoder_only_keeps_every_code() -> None:
     second.training_step(0)
     samples = torch.from_numpy(recordings(1)[0].samples)[None]
     assert torch.equal(start.encode(samples), second.codec.eval().encode(samples))
-    assert not torch.equal(start.decoder.head.conv.bias, second.codec.decoder.head.conv.bias)
+    assert not torch.equal(start.decoder.head.conv.bias, second.codec.decoder.head.conv.bias)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
 
 
 def test_training_on_from_given_codebooks_keeps_them_in_place() -> None:

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false, reportOperatorIssue=false
 """The scorers built on acoustic measurements: identity, known changes, skips, and no dependence on the batch."""
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from evaluation.records import Utterance
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 PLAN = Path(__file__).resolve().parents[1] / "recipes" / "prompts" / "plan.toml"
 SHORTEST_S = 4.5

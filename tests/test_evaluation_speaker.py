@@ -1,3 +1,4 @@
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 """Speaker encoders: equality with the original, invariances, calibration, and the similarity scorer."""
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from audiolm.audio import AudioClip, write_audio
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 RATE_HZ = 16_000
 PEAK = 0.5

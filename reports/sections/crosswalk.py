@@ -16,7 +16,7 @@ from reports.sections import Section
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 LEVELS = ("evidence", "partial", "none")
 

@@ -42,8 +42,8 @@ def _card(
     context: Context, scorer: str, measures: Sequence[MeasureInfo], tests: Mapping[str, list[Mapping[str, Any]]]
 ) -> Card:
     scores = rows_where(context.run.scores, context.run.scores["scorer"] == scorer)
-    best = scores.assign(rank=scores["status"].map(STATUSES.index)).groupby("item_id")["rank"].min().tolist()
-    counts = ", ".join(f"{best.count(place):,} {name}" for place, name in enumerate(STATUSES))
+    best = scores.assign(rank=scores["status"].map(STATUSES.index)).groupby("item_id")["rank"].min().tolist()  # pyright: ignore[reportAttributeAccessIssue]
+    counts = ", ".join(f"{best.count(place):,} {name}" for place, name in enumerate(STATUSES))  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
     versions = ", ".join(sorted(set(scores["scorer_version"]) - {""}))
     pairs = [("Scorer", scorer), ("Items", counts)]
     pairs += [("Version", versions)] if versions else []
