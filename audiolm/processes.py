@@ -41,7 +41,7 @@ class FabricRuntime(Runtime):
 
     def __init__(self, *, device: str, precision: str, accumulate: int, strategy: str) -> None:
         try:
-            from lightning_fabric import Fabric
+            from lightning_fabric import Fabric  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ValueError("several processes need Lightning Fabric; pip install 'audiolm-audit[scale]'") from error
         kind = resolve_device(device).type
@@ -117,8 +117,8 @@ class FabricRuntime(Runtime):
 
 
 def _strategy(name: str, world: int) -> Any:
-    from lightning_fabric.strategies.ddp import DDPStrategy
-    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy  # pyright: ignore[reportMissingImports]
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy  # pyright: ignore[reportMissingImports]
 
     if name == "ddp":
         return DDPStrategy(broadcast_buffers=False)

@@ -111,7 +111,7 @@ def draw_curves(folder: Path) -> None:
         writer.writerow(["step", *names])
         writer.writerows([step, *(repr(found.get(name, "")) for name in names)] for step, found in table.items())
     try:
-        from matplotlib.figure import Figure
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     except ImportError:
         logger.info("%s: no %s, since matplotlib is not installed (extra 'train')", folder, CURVES)
         return

@@ -160,7 +160,7 @@ def test_energy_is_read_from_rapl_where_it_can_be(tmp_path: Path) -> None:
 
 def test_tensorboard_gets_the_logged_values(whole: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs the extra 'train'")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # pyright: ignore[reportMissingImports]
 
     events = EventAccumulator(str(whole / "stage" / "tensorboard"))
     events.Reload()

@@ -115,7 +115,7 @@ def pesq_wideband(recording: np.ndarray, copy: np.ndarray) -> float | Skipped:
     """PESQ-WB of 16 kHz samples, or why there is none."""
     if find_spec("pesq") is None:
         return Skipped("PESQ is not installed; pip install 'audiolm-audit[quality]'")
-    from pesq import PesqError, pesq
+    from pesq import PesqError, pesq  # pyright: ignore[reportMissingImports]
 
     try:
         return float(pesq(SAMPLE_RATE_HZ, recording, copy, "wb"))

@@ -140,7 +140,7 @@ def _stream_decode(codec: SoundStream, codes: Tensor) -> None:
 
 
 def _transformers_encodec(seconds: float) -> tuple[Callable[[], object], Callable[[], object]]:
-    import transformers
+    import transformers  # pyright: ignore[reportMissingImports]
 
     model: Any = transformers.EncodecModel(transformers.EncodecConfig()).eval()
     samples = _sound(seconds, PEER_RATE_HZ).unsqueeze(1)

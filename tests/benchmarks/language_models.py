@@ -66,7 +66,7 @@ def our_token(model: Stage, cached: int, batch: int = 1, room: int = 200) -> Cal
 
 def hugging_face(kind: str, size: Size) -> Any:
     """``transformers``' Llama or GPT-2 with random weights and our vocabulary of one level and an end."""
-    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM  # pyright: ignore[reportMissingImports]
 
     layers, heads, dim, gated = size
     if kind == "llama":
@@ -95,7 +95,7 @@ def hugging_face(kind: str, size: Size) -> Any:
 
 def hugging_face_token(model: Any, cached: int) -> Callable[[], Tensor]:
     """One token after ``cached`` others with the library's own dynamic cache, drawn by torch's multinomial."""
-    from transformers import DynamicCache
+    from transformers import DynamicCache  # pyright: ignore[reportMissingImports]
 
     cache = DynamicCache(config=model.config)
     state = {"ids": torch.zeros((1, 1), dtype=torch.int64)}
