@@ -24,12 +24,12 @@ HELD_OUT_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One training recording: ``samples`` ``[time]``, float32 in memory or packed on disk (slices of either are
-    float32), at the model's rate, its speaker (may be empty) and id."""
+    """One training recording: ``samples`` ``[time]``, an array in memory or whatever has a length and gives float32
+    for a slice (packed on disk, played at another speed), at the model's rate, its speaker (may be empty) and id."""
 
     utterance_id: str
     speaker_id: str
-    samples: np.ndarray | PackedSamples
+    samples: Any
 
 
 def read_recordings(

@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from audiolm.checkpoint import config_from_dict, config_to_dict, part_digest, stored_part
-from audiolm.codebook_start import start_parallel_from_codebooks, start_stage_from_codebooks
+from audiolm.codebook_start import start_parallel_from_codebooks
 from audiolm.codec.soundstream import PART as CODEC_PART
 from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
 from audiolm.presets import Preset, load_preset
 from audiolm.runtime import Runtime
 from audiolm.semantic.tokenizer import load_tokenizer
+from audiolm.speed_variants import at_speeds
 from audiolm.stages import StageConfig
 from audiolm.token_cache import tokenised
 from audiolm.train_codec import CodecTask
@@ -38,7 +39,7 @@ __all__ = ["PARTS", "Recipe", "finished", "read_recipe", "train_part"]
 logger = logging.getLogger(__name__)
 
 PARTS = ("codec", "w2v-bert", "semantic", "stage-semantic", "stage-coarse", "stage-fine", "stage-parallel", "model")
-RECIPE_KEYS = ("preset", "seed", "max_seconds_per_speaker", "semantic_bundle", "bundle_layer", "shares")
+RECIPE_KEYS = ("preset", "seed", "max_seconds_per_speaker", "speeds", "semantic_bundle", "bundle_layer", "shares")
 BUNDLE_LAYER = 9
 WARM_STEPS, TIMED_STEPS = 2, 8
 """Steps of a throw-away task by which a time budget is turned into a number of steps."""
@@ -51,8 +52,9 @@ class Recipe:
     """One training: where the data is, where the parts go, which sizes, how long each part may take.
 
     ``steps`` replaces every part's own number; ``minutes`` stops a part early; ``budget_minutes``: of all parts
-    together, turned into steps by measurement, so that every schedule runs to its end. ``overrides``: tables of a
-    recipe file by part, fields of the part's training configuration.
+    together, turned into steps by measurement, so that every schedule runs to its end. ``speeds``: at which the
+    stages hear every training recording. ``overrides``: tables of a recipe file by part, fields of the part's training
+    configuration.
     """
 
     data: Path
@@ -65,6 +67,7 @@ class Recipe:
     resume: bool = False
     seed: int = 0
     max_seconds_per_speaker: float | None = 300.0
+    speeds: Sequence[float] = (1.0,)
     log_every: int = 20
     validate_every: int = 500
     save_every: int = 500
@@ -207,8 +210,7 @@ def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     train_tokens, dev_tokens = _tokens(recipe)
     task = StageTask(train_tokens, dev_tokens, _fitted(recipe, kind), training, recipe.runtime)
     if kind != "semantic" and (codebooks := _codebooks(recipe)) is not None:
-        start_stage_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
-        task.optimiser.restart_average()
+        task.begin_from(codebooks, torch.Generator().manual_seed(recipe.seed))
     return task
 
 
@@ -237,7 +239,9 @@ def _codebooks(recipe: Recipe) -> Tensor | None:
 def _tokens(recipe: Recipe) -> list[list[TokenisedUtterance]]:
     """Cached tokens of both splits."""
     codec, semantic = recipe.export("codec"), recipe.export("semantic")
-    return [tokenised(split, codec, semantic, recipe.out / "tokens", recipe.runtime) for split in recipe.splits()]
+    training, held_out = recipe.splits()
+    splits = at_speeds(training, recipe.speeds), held_out
+    return [tokenised(split, codec, semantic, recipe.out / "tokens", recipe.runtime) for split in splits]
 
 
 def _fitted(recipe: Recipe, kind: str) -> StageConfig:

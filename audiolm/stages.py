@@ -169,10 +169,12 @@ class Stage(nn.Module):
         rows = [layout.rows(c, t, ends=e) for c, t, e in zip(conditions, targets, ends, strict=True)]
         return stack(rows, left=False, pad_id=layout.end)
 
-    def loss(self, batch: TokenRows) -> StageLosses:
+    def loss(self, batch: TokenRows, soft: Tensor | None = None) -> StageLosses:
         """Cross-entropy of the target ids, each within its level's legal ids.
 
-        Right padding needs no mask: attention is causal, and padded positions have no target.
+        ``soft``: ``[level, code, code]``, in place of each wanted code a distribution over its level's codes
+        (:func:`~audiolm.alike_codes.alike_codes`). Right padding needs no mask: attention is causal, and padded
+        positions have no target.
         """
         hidden = self._hidden(batch)
         targets = self._tensor(batch.targets)
@@ -184,7 +186,8 @@ class Stage(nn.Module):
             layout = self.config.layout
             logits = hidden[chosen] @ self.head[layout.head_rows(level, may_end=True)].T  # [position, legal id]
             wanted = targets[chosen] - layout.legal_range(level)[0]
-            total = total + F.cross_entropy(logits, wanted, reduction="sum")
+            answer = wanted if soft is None else soft[level][wanted]
+            total = total + F.cross_entropy(logits, answer, reduction="sum")
             right = right + (logits.detach().argmax(-1) == wanted).sum()
         count = max(1, int((targets >= 0).sum()))
         return StageLosses(total / count, right / count)

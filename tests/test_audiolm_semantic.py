@@ -245,6 +245,22 @@ def test_kmeans_finds_separated_groups_whatever_their_scale() -> None:
     assert not clusters.centroids.isnan().any()
 
 
+def test_the_tightest_of_several_clusterings_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    points = (rng.standard_normal((40, 2))[rng.integers(0, 40, 4_000)] * 5 + rng.standard_normal((4_000, 2))).astype(
+        "f4"
+    )
+
+    def spread(seed: int, restarts: int) -> float:
+        clusters = fit_centroids(points, n_clusters=40, seed=seed, restarts=restarts)
+        normal = (torch.from_numpy(points) - clusters.mean) / clusters.deviation
+        return float(torch.cdist(normal, clusters.centroids).amin(-1).square().mean())
+
+    single = [spread(seed, 1) for seed in range(4)]
+    assert len(set(single)) == 4
+    assert spread(0, 4) == pytest.approx(min(single))
+
+
 def test_assignment_is_the_nearest_centroid() -> None:
     clusters = Clusters(torch.randn(4), torch.rand(4) + 0.5, torch.randn(7, 4))
     points = torch.randn(50, 4)

@@ -22,8 +22,11 @@ class Clusters(NamedTuple):
     centroids: Tensor
 
 
-def fit_centroids(features: np.ndarray, *, n_clusters: int, seed: int) -> Clusters:
+def fit_centroids(features: np.ndarray, *, n_clusters: int, seed: int, restarts: int = 5) -> Clusters:
     """k-means++ and mini-batch k-means (scikit-learn) over ``features`` ``[frame, dim]``.
+
+    Of ``restarts`` runs (seeds ``seed``, ``seed + 1``, ...) the one with the smallest mean squared distance is kept:
+    single runs differ by four points of ABX error, and the tightest is among the best (docs/semantic-tokens.md).
 
     Raises:
         ValueError: fewer frames than clusters, or features that are not finite.
@@ -37,15 +40,19 @@ def fit_centroids(features: np.ndarray, *, n_clusters: int, seed: int) -> Cluste
     mean = features.mean(axis=0)
     deviation = np.maximum(features.std(axis=0), 1e-5)
     normal = ((features - mean) / deviation).astype(np.float32)
-    kmeans = MiniBatchKMeans(
-        n_clusters=n_clusters,
-        random_state=seed,
-        batch_size=8192,
-        n_init=3,  # pyright: ignore[reportArgumentType]  (its default's type is taken for the parameter's)
-        max_iter=60,
-        max_no_improvement=40,
-    ).fit(normal)
-    tensors = (mean, deviation, kmeans.cluster_centers_)
+    runs = [
+        MiniBatchKMeans(
+            n_clusters=n_clusters,
+            random_state=seed + restart,
+            batch_size=8192,
+            n_init=3,  # pyright: ignore[reportArgumentType]  (its default's type is taken for the parameter's)
+            max_iter=60,
+            max_no_improvement=40,
+        ).fit(normal)
+        for restart in range(restarts)
+    ]
+    best = min(runs, key=lambda run: run.inertia_)
+    tensors = (mean, deviation, best.cluster_centers_)
     return Clusters(*(torch.from_numpy(np.asarray(values, dtype=np.float32)) for values in tensors))
 
 

@@ -23,6 +23,7 @@ MIN_POWER = 1e-7
 MIN_DEVIATION = 1e-3
 DELTA_REACH = 2
 MAX_FIT_FRAMES = 200_000
+RESTARTS = 5
 PLAIN_FEATURES = ("mfcc", "log-mel", "mfcc@25", "log-mel@25")
 
 
@@ -83,6 +84,8 @@ def fitting_frames(base: Representation, clips: Iterable[AudioClip], *, seed: in
 def clustered(base: Representation, frames: np.ndarray, *, n_clusters: int, seed: int) -> Representation:
     """Tokens of ``base``: nearest of ``n_clusters`` k-means centroids of ``frames``, each dimension normalised first.
 
+    The tightest of ``RESTARTS`` runs is kept, as for our own tokens.
+
     Raises:
         ValueError: fewer frames than clusters.
     """
@@ -91,14 +94,19 @@ def clustered(base: Representation, frames: np.ndarray, *, n_clusters: int, seed
     if len(frames) < n_clusters:
         raise ValueError(f"{len(frames)} frames cannot give {n_clusters} clusters; use more speech")
     mean, deviation = frames.mean(axis=0), np.maximum(frames.std(axis=0), 1e-5)
-    kmeans = MiniBatchKMeans(
-        n_clusters=n_clusters,
-        random_state=seed,
-        batch_size=8192,
-        n_init=3,  # pyright: ignore[reportArgumentType]  (its default's type is taken for the parameter's)
-        max_iter=60,
-        max_no_improvement=40,
-    ).fit((frames - mean) / deviation)
+    points = (frames - mean) / deviation
+    runs = [
+        MiniBatchKMeans(
+            n_clusters=n_clusters,
+            random_state=seed + restart,
+            batch_size=8192,
+            n_init=3,  # pyright: ignore[reportArgumentType]  (its default's type is taken for the parameter's)
+            max_iter=60,
+            max_no_improvement=40,
+        ).fit(points)
+        for restart in range(RESTARTS)
+    ]
+    kmeans = min(runs, key=lambda run: run.inertia_)
 
     def encode(clip: AudioClip) -> np.ndarray:
         normal = ((base.encode(clip) - mean) / deviation).astype(frames.dtype)
