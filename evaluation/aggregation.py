@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.bootstrap import Interval, Resampler
+from evaluation.corpus_scoring import read_set_values
 from evaluation.detection_rates import HeldOut, detection_summary
 from evaluation.frames import SUMMARY_SCHEMA, read_generations, read_scores, write_summary
 from evaluation.measure_columns import FAILED, OK, SKIPPED, MeasureColumn, measure_columns
@@ -52,11 +53,32 @@ def summarise(run: RunFolder, *, seed: int, held_out: Callable[[str], HeldOut] |
     resampler = Resampler(seed=seed)
     frame, paired = summary_frame(scores, records, measures, resampler)
     detection = detection_summary(scores, records, resampler, held_out)
-    frame = pd.concat([frame, _as_frame(detection.rows)], ignore_index=True) if detection.rows else frame
+    extra = [*detection.rows, *_set_rows(run, records, resampler)]
+    frame = pd.concat([frame, _as_frame(extra)], ignore_index=True) if extra else frame
     write_summary(run.summary, frame)
     write_json(run.curves, {"det": detection.curves})
     write_json(run.measures, [*measures, *paired, *detection.measures])
     return frame
+
+
+def _set_rows(
+    run: RunFolder, records: Sequence[GenerationRecord], resampler: Resampler
+) -> list[Mapping[str, object]]:
+    """Numbers of whole sets, which bring their own intervals."""
+    systems = {record.role: record.system for record in records}
+    return [
+        summary_row(
+            {"system": systems.get(value.role, ""), "role": value.role, "group_by": "all", "group": "", "scorer": name},
+            measure=value.measure,
+            interval=value.interval,
+            confidence=resampler.confidence,
+            n_items=value.n_items,
+            n_speakers=value.n_speakers,
+            n_skipped=0,
+            n_failed=0,
+        )
+        for name, value in read_set_values(run)
+    ]
 
 
 def summary_frame(

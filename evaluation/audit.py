@@ -13,9 +13,10 @@ from typing import Any
 import detectors
 from evaluation.aggregation import summarise
 from evaluation.config import RunConfig, digest_of
+from evaluation.corpus_scoring import score_corpus
 from evaluation.detection_rates import HeldOut
 from evaluation.discovery import discover_generators, pick
-from evaluation.frames import read_generations
+from evaluation.frames import read_generations, read_scores
 from evaluation.generation import generate_items
 from evaluation.planning import planned_facts
 from evaluation.progress import Progress, silent
@@ -25,7 +26,7 @@ from evaluation.provenance import count_by_status, describe_machine, describe_pr
 from evaluation.records import GenerationRecord, Utterance
 from evaluation.run_folder import RUN_SCHEMA_VERSION, RunFolder
 from evaluation.run_lock import run_lock
-from evaluation.scorers import ScorerState, select_scorers
+from evaluation.scorers import ScorerState, corpus_metrics_of, metrics_of, select_scorers
 from evaluation.scoring import score_items
 
 __all__ = ["AuditResult", "plan_audit", "report_run", "run_audit", "run_generation", "run_scoring"]
@@ -263,23 +264,36 @@ def _score(
     progress: Progress,
     workers: int,
 ) -> None:
-    usable = [state for state in states if state.status != "missing"]
     for state in states:
         if state.status == "missing":
             logger.warning("%s is left out: %s", state.metric.spec.name, state.sentence)
     run.update(evaluators=[state.as_dict() for state in states])
     with _timed(run, "score_s"):
-        frame = score_items(
+        run_id, info = str(run.require()["run_id"]), run.require()
+        score_items(
             run,
             records,
-            [state.metric for state in usable],
-            run_id=str(run.require()["run_id"]),
+            metrics_of(states),
+            run_id=run_id,
             device=device,
             progress=progress,
             workers=workers,
         )
+        score_corpus(
+            run, records, corpus_metrics_of(states), run_id=run_id, device=device,
+            seed=int(info["seeds"]["run"]), load_system=_system_loader(info, device),
+        )  # fmt: skip
+        frame = read_scores(run.scores)
     statuses = {str(name): int(count) for name, count in frame["status"].value_counts().sort_index().items()}
     run.update(counts=dict(run.read().get("counts", {})) | {"scores": statuses})
+
+
+def _system_loader(info: Mapping[str, Any], device: str) -> Callable[[], Generator] | None:
+    """How the system of a run is loaded again; None for an outside system's files."""
+    config = info.get("config", {})
+    if config.get("recorded") or not config.get("system"):
+        return None
+    return lambda: pick(discover_generators(), config["system"], "system").load(config["checkpoint"], device)
 
 
 def _summarise(run: RunFolder) -> None:

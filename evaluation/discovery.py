@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
+from evaluation.corpus_metrics import CorpusMetric
 from evaluation.metrics import Metric
 from evaluation.protocols import GeneratorEntry
 
 T = TypeVar("T")
 
-__all__ = ["discover", "discover_generators", "discover_metrics", "pick"]
+__all__ = ["discover", "discover_corpus_metrics", "discover_generators", "discover_metrics", "pick"]
 
 
 def discover(package: ModuleType, constant: str) -> dict[str, object]:
@@ -39,6 +40,14 @@ def discover_metrics() -> dict[str, Metric]:
     import evaluation.metrics
 
     metrics: Any = discover(evaluation.metrics, "METRIC").values()
+    return _by_name((metric.spec.name, metric) for metric in metrics)
+
+
+def discover_corpus_metrics() -> dict[str, CorpusMetric]:
+    """Every measure of a whole run in ``evaluation/corpus_metrics`` by the name in its spec."""
+    import evaluation.corpus_metrics
+
+    metrics: Any = discover(evaluation.corpus_metrics, "CORPUS_METRIC").values()
     return _by_name((metric.spec.name, metric) for metric in metrics)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from evaluation.asr import find_recogniser
+from evaluation.discovery import discover_corpus_metrics
 from evaluation.scorers import available_scorers
 from evaluation.speaker import ENCODERS, find_encoder
 
@@ -21,9 +22,8 @@ def diagnose() -> list[dict[str, str]]:
     ``extra`` names the install extra that brings what is missing, or is empty. A plug-in whose own check raises is
     ``missing``, with its error as the sentence: a broken installation is what this is for.
     """
-    lines = [
-        _line(name, metric.status, extra=metric.spec.extra) for name, metric in sorted(available_scorers().items())
-    ]
+    scorers = {**available_scorers(), **discover_corpus_metrics()}
+    lines = [_line(name, metric.status, extra=metric.spec.extra) for name, metric in sorted(scorers.items())]
     lines += [_line(f"recogniser {name}", lambda name=name: find_recogniser(name).status()) for name in RECOGNISERS]
     lines += [_line(f"speaker encoder {name}", lambda name=name: find_encoder(name).status()) for name in ENCODERS]
     return lines

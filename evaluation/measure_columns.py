@@ -39,7 +39,7 @@ def measure_columns(scores: pd.DataFrame, measures: Sequence[Mapping[str, Any]])
     """A column for each entry of ``measures`` that is summarised and has rows, in order of key and measure."""
     by_scorer: dict[str, list[Mapping[str, Any]]] = {}
     for entry in measures:
-        if entry["aggregate"] != "none":
+        if entry["aggregate"] not in ("none", "set"):
             by_scorer.setdefault(entry["scorer"], []).append(entry)
     columns = []
     for (system, role, scorer), block in blocks(scores, ["system", "role", "scorer"]):

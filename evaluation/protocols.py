@@ -10,7 +10,7 @@ import numpy as np
 
 from audiolm.audio import AudioClip
 
-__all__ = ["Generator", "GeneratorEntry", "HasTokens", "RenderRequest"]
+__all__ = ["Generator", "GeneratorEntry", "HasLikelihood", "HasTokens", "RenderRequest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,23 @@ class HasTokens(Protocol):
 
     def codec_codes(self, samples: np.ndarray) -> np.ndarray:
         """Codes of one recording at the generator's rate: int64 ``[level, frame]``, the levels that it uses."""
+        ...
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """A generator that says how likely it holds a recording, token by token."""
+
+    def token_nats(self, samples: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Minus log-probability of every token of one recording, by stage: float64 ``[level, frame]`` in nats.
+
+        Frames of a stage are equally long and cover the recording from its start. The result depends on this
+        recording alone.
+        """
+        ...
+
+    def semantic_tokens(self, samples: np.ndarray) -> np.ndarray:
+        """Semantic tokens of one recording at the generator's rate, int64 ``[frame]``."""
         ...
 
 

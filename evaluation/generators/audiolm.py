@@ -12,10 +12,13 @@ from evaluation.protocols import Generator, RenderRequest
 
 if TYPE_CHECKING:
     from audiolm import AudioLM, SamplingOptions
+    from audiolm.stages import Stage
 
 __all__ = ["GENERATOR", "AudioLMGenerator", "load_model", "sampling_options"]
 
 STAGES = ("semantic", "coarse", "fine")
+FRAME_SAMPLES = 640
+"""One semantic token, 40 ms at 16 kHz."""
 
 
 class AudioLMGenerator:
@@ -65,11 +68,82 @@ class AudioLMGenerator:
             codes = parts.codec.encode(torch.from_numpy(np.array(samples))[None].to(parts.device), parts.levels)
         return codes[0].cpu().numpy()
 
+    def semantic_tokens(self, samples: np.ndarray) -> np.ndarray:
+        """Semantic tokens of one recording at the model's rate, int64 ``[frame]``, one per 40 ms."""
+        import torch
+
+        from audiolm.semantic.tokenizer import encode_long
+
+        parts = self._model.parts
+        return encode_long(parts.tokenizer, torch.from_numpy(np.array(samples)).to(parts.device)).cpu().numpy()
+
+    def token_nats(self, samples: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Nats of every token of one recording by stage, ``[level, frame]`` (:class:`HasLikelihood`).
+
+        Windows as in sampling: semantic and coarse slide by half a window, so that every frame but the first half
+        window's sees at least half a window before it; fine stands in separate blocks.
+        """
+        parts = self._model.parts
+        whole = np.pad(samples, (0, -len(samples) % FRAME_SAMPLES))
+        semantic, codes = self.semantic_tokens(whole), self.codec_codes(whole)
+        n_coarse = parts.coarse.config.layout.n_coarse
+        found = {
+            "semantic": _semantic_nats(parts.semantic, semantic),
+            "coarse": _coarse_nats(parts.coarse, semantic, codes[:n_coarse]),
+        }
+        if parts.fine is not None:
+            found["fine"] = _fine_nats(parts.fine, codes[:n_coarse], codes[n_coarse:])
+        return found
+
     def _samples(self, request: RenderRequest) -> np.ndarray:
         return request.recording.samples
 
     def _clips(self, outputs: Sequence[np.ndarray]) -> list[AudioClip]:
         return [AudioClip.from_array(np.asarray(samples), self.sample_rate_hz) for samples in outputs]
+
+
+def _spans(frames: int, window: int) -> list[tuple[int, int, int]]:
+    """``(start, first frame to score, end)`` of windows that slide by their half."""
+    spans, done = [], 0
+    while done < frames:
+        start = max(0, done - window // 2)
+        start += start % 2
+        spans.append((start, done, min(start + window, frames)))
+        done = spans[-1][2]
+    return spans
+
+
+def _semantic_nats(stage: Stage, tokens: np.ndarray) -> np.ndarray:
+    if stage.config.deduplicate:
+        from audiolm.tokens import deduplicate
+
+        tokens = deduplicate(tokens).tokens
+    nothing = np.zeros(0, dtype=np.int64)
+    pieces = [
+        stage.nats(nothing, tokens[None, start:end])[:, done - start :]
+        for start, done, end in _spans(len(tokens), stage.config.window)
+    ]
+    return np.concatenate(pieces, axis=1)
+
+
+def _coarse_nats(stage: Stage, semantic: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    pieces = []
+    for start, done, end in _spans(codes.shape[1], stage.config.window):
+        condition = semantic[start // 2 : -(-end // 2)]
+        if stage.config.deduplicate:
+            from audiolm.tokens import deduplicate
+
+            condition = deduplicate(condition).tokens
+        pieces.append(stage.nats(condition, codes[:, start:end])[:, done - start :])
+    return np.concatenate(pieces, axis=1)
+
+
+def _fine_nats(stage: Stage, coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    window = stage.config.window
+    pieces = [
+        stage.nats(coarse[:, at : at + window], fine[:, at : at + window]) for at in range(0, fine.shape[1], window)
+    ]
+    return np.concatenate(pieces, axis=1)
 
 
 def _levels_of(role: str) -> int:

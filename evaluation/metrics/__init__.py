@@ -16,8 +16,8 @@ class Measure:
     """One named number, stated once: it makes the table, the axis label and the method card.
 
     ``direction``: ``higher``, ``lower`` (is better) or ``none``. ``aggregate``: ``mean``, ``ratio_of_sums`` (then
-    ``numerator`` and ``denominator`` name item measures and the measure itself has no rows), or ``none``
-    (kept per item, not summarised: the parts of a ratio).
+    ``numerator`` and ``denominator`` name item measures and the measure itself has no rows), ``none``
+    (kept per item, not summarised: the parts of a ratio), or ``set`` (a number of a whole set of clips, without items).
     """
 
     name: str
