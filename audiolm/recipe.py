@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from audiolm.checkpoint import config_from_dict, config_to_dict, part_digest, stored_part
-from audiolm.codebook_start import start_parallel_from_codebooks
+from audiolm.codebook_start import start_parallel_from_codebooks, start_stage_from_codebooks
 from audiolm.codec.soundstream import PART as CODEC_PART
 from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
@@ -210,7 +210,8 @@ def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     train_tokens, dev_tokens = _tokens(recipe)
     task = StageTask(train_tokens, dev_tokens, _fitted(recipe, kind), training, recipe.runtime)
     if kind != "semantic" and (codebooks := _codebooks(recipe)) is not None:
-        task.begin_from(codebooks, torch.Generator().manual_seed(recipe.seed))
+        start_stage_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
+        task.optimiser.restart_average()
     return task
 
 

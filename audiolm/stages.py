@@ -16,7 +16,7 @@ from audiolm import checkpoint
 from audiolm.incremental import decoder_for
 from audiolm.precision import Precision, compress
 from audiolm.sampling import StageSampling, choose, uniform_draws
-from audiolm.tokens import FRAMES_PER_SEMANTIC, Layout, TokenRows, stack
+from audiolm.tokens import Layout, TokenRows, stack
 from audiolm.transformer import Transformer, TransformerConfig
 
 __all__ = ["Stage", "StageConfig", "StageLosses", "nano_stage", "paper_stage"]
@@ -30,7 +30,7 @@ class StageConfig:
     immediate repeats of semantic tokens (stages 1 and 2, AudioLM section III-B); ``frames_per_token``: mean run
     length of the training speech, by which stage 1 turns drawn tokens back into frames (1 where repeats are kept);
     ``aligned``: add the condition ids of the same moment to each target position's input (our deviation; needs a
-    condition with its timing); ``align_reach``: and those of so many condition steps before and after it.
+    condition with its timing).
     """
 
     layout: Layout
@@ -39,7 +39,6 @@ class StageConfig:
     deduplicate: bool = False
     frames_per_token: float = 1.0
     aligned: bool = False
-    align_reach: int = 0
 
     def __post_init__(self) -> None:
         if self.window < 2:
@@ -51,8 +50,6 @@ class StageConfig:
             raise ValueError(f"frames_per_token is {self.frames_per_token}; a token lasts at least one frame")
         if self.aligned and self.layout.kind == "semantic":
             raise ValueError("the semantic stage has no condition to align; set aligned to false")
-        if self.align_reach < 0 or (self.align_reach and not self.aligned):
-            raise ValueError(f"align_reach is {self.align_reach}; use 0 or more, and above 0 only where aligned is true")
 
     @property
     def part(self) -> str:
@@ -122,8 +119,7 @@ class Stage(nn.Module):
         layout, dim = config.layout, config.transformer.dim
         self.embedding = nn.Embedding(layout.vocabulary, dim)
         self.role = nn.Embedding(layout.n_roles, dim)
-        seen = (2 * config.align_reach + 1) * dim
-        self.align = nn.Linear(seen, dim, bias=False) if config.aligned else None
+        self.align = nn.Linear(dim, dim, bias=False) if config.aligned else None
         self.transformer = Transformer(config.transformer)
         self.head = nn.Parameter(torch.randn(layout.end + 1 - layout.condition_size, dim) * 0.02)
         for table in (self.embedding, self.role):
@@ -173,12 +169,10 @@ class Stage(nn.Module):
         rows = [layout.rows(c, t, ends=e) for c, t, e in zip(conditions, targets, ends, strict=True)]
         return stack(rows, left=False, pad_id=layout.end)
 
-    def loss(self, batch: TokenRows, soft: Tensor | None = None) -> StageLosses:
+    def loss(self, batch: TokenRows) -> StageLosses:
         """Cross-entropy of the target ids, each within its level's legal ids.
 
-        ``soft``: ``[level, code, code]``, in place of each wanted code a distribution over its level's codes
-        (:func:`~audiolm.alike_codes.alike_codes`). Right padding needs no mask: attention is causal, and padded
-        positions have no target.
+        Right padding needs no mask: attention is causal, and padded positions have no target.
         """
         hidden = self._hidden(batch)
         targets = self._tensor(batch.targets)
@@ -190,8 +184,7 @@ class Stage(nn.Module):
             layout = self.config.layout
             logits = hidden[chosen] @ self.head[layout.head_rows(level, may_end=True)].T  # [position, legal id]
             wanted = targets[chosen] - layout.legal_range(level)[0]
-            answer = wanted if soft is None else soft[level][wanted]
-            total = total + F.cross_entropy(logits, answer, reduction="sum")
+            total = total + F.cross_entropy(logits, wanted, reduction="sum")
             right = right + (logits.detach().argmax(-1) == wanted).sum()
         count = max(1, int((targets >= 0).sum()))
         return StageLosses(total / count, right / count)
@@ -302,18 +295,8 @@ class Stage(nn.Module):
         """Aligned condition ``[batch, 1 + frame + 1, dim]``; first and last row stand for places outside the target."""
         if self.align is None:
             return None
-        ids = self._tensor(batch.aligned)
-        summed = self.embedding(ids).sum(dim=2)
-        if self.config.align_reach:
-            summed = self._with_neighbours(summed * (ids[:, :, :1] != self.config.layout.end))
-        return F.pad(self.align(summed), (0, 0, 1, 1))
-
-    def _with_neighbours(self, summed: Tensor) -> Tensor:
-        """``[batch, frame, dim]`` beside its condition steps before and after, zero beyond a row's own condition."""
-        stride = FRAMES_PER_SEMANTIC if self.config.layout.kind == "coarse" else 1
-        reach, frames = self.config.align_reach, summed.shape[1]
-        wide = F.pad(summed, (0, 0, reach * stride, reach * stride))
-        return torch.cat([wide[:, at * stride : at * stride + frames] for at in range(2 * reach + 1)], dim=2)
+        summed = self.align(self.embedding(self._tensor(batch.aligned)).sum(dim=2))
+        return F.pad(summed, (0, 0, 1, 1))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.head.device)

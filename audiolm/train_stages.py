@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from audiolm import checkpoint
-from audiolm.alike_codes import alike_codes
-from audiolm.codebook_start import start_stage_from_codebooks
 from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
@@ -35,25 +32,12 @@ class TokenisedUtterance(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTraining:
-    """``batch`` crops per step; ``validation_batches``: fixed batches of held-out speech.
-
-    ``code_noise``: share of the codes read, not of those to predict, that are replaced by any code of their level, as
-    the stage's own mistakes will be; ``alike``: share of the target that goes to the codes that sound like the right
-    one, spread over some ``alike_perplexity`` of them (needs :meth:`StageTask.begin_from`).
-    """
+    """``batch`` crops per step; ``validation_batches``: fixed batches of held-out speech."""
 
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(steps=1000, learning_rate=1e-3))
     batch: int = 8
     validation_batches: int = 4
-    code_noise: float = 0.0
-    alike: float = 0.0
-    alike_perplexity: float = 16.0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("code_noise", "alike"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to below 1")
 
 
 class _Crop(NamedTuple):
@@ -93,26 +77,11 @@ class StageTask:
         self.dropout.install(self.model)
         self.run = self.runtime.wrap(self.model, "loss")
         self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
-        self.soft: Tensor | None = None
         self.model.train()
-
-    def begin_from(self, codebooks: Tensor, generator: torch.Generator) -> None:
-        """Start a coarse or fine stage from the codec's ``codebooks`` ``[level, code, latent]``, and learn from alike
-        codes where the training says so; call it before the first step."""
-        layout = self.config.layout
-        start_stage_from_codebooks(self.model, codebooks, generator)
-        self.optimiser.restart_average()
-        if self.training.alike:
-            first = layout.n_coarse if layout.kind == "fine" else 0
-            books = codebooks[first : first + layout.target_levels].float().cpu()
-            near = alike_codes(books, self.training.alike_perplexity) * self.training.alike
-            near += torch.eye(layout.codebook_size) * (1 - self.training.alike)
-            self.soft = near.to(self.runtime.device)
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        rng = np.random.default_rng([self.training.seed, step])
-        batch = self._noisy(self._rows(self._crops(self.train, rng)), rng)
+        batch = self._rows(self._crops(self.train, np.random.default_rng([self.training.seed, step])))
         learnt = (batch.targets >= 0).sum(axis=1)
         report: dict[str, float] = {}
         self.optimiser.zero()
@@ -122,7 +91,7 @@ class StageTask:
             self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
             with self.runtime.part_of_step(self.model, part):
                 with self.runtime.autocast():
-                    losses = self.run.loss(rows, self.soft)
+                    losses = self.run.loss(rows)
                 self.optimiser.backward(losses.loss * weight, step)
             for name, value in _floats(losses).items():
                 report[name] = report.get(name, 0.0) + value * weight
@@ -159,17 +128,6 @@ class StageTask:
     def _rows(self, crops: Sequence[_Crop]) -> TokenRows:
         conditions, targets, ends = zip(*crops, strict=True)
         return self.model.batch(conditions, targets, ends)
-
-    def _noisy(self, rows: TokenRows, rng: np.random.Generator) -> TokenRows:
-        """``rows`` with a share of the target's codes replaced where they are read; what is to be predicted stays."""
-        layout = self.config.layout
-        if not self.training.code_noise:
-            return rows
-        codes = rows.ids - layout.condition_size
-        chosen = (codes >= 0) & (codes < layout.target_levels * layout.target_size)
-        chosen &= rng.random(codes.shape) < self.training.code_noise
-        other = codes // layout.target_size * layout.target_size + rng.integers(layout.target_size, size=codes.shape)
-        return rows._replace(ids=np.where(chosen, other + layout.condition_size, rows.ids))
 
     def _crop(self, item: TokenisedUtterance, rng: np.random.Generator) -> _Crop:
         """A random stretch of at most the stage's window; codes and semantic tokens of the same moments, int64."""

@@ -60,6 +60,8 @@ def main() -> None:
         seed=options.seed,
         record={"recordings": len(waves["train"]), "text_informed": bool(options.labels)},
     )
+    finished = {"finished": True, "recordings": len(waves["train"])}
+    (options.out / "semantic" / "training.json").write_text(json.dumps(finished) + "\n", encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
