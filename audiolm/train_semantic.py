@@ -17,7 +17,7 @@ from audiolm.packed_speech import PackedSamples
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
 from audiolm.semantic.features import frame_mask
-from audiolm.semantic.kmeans import fit_centroids
+from audiolm.semantic.kmeans import RESTARTS, fit_centroids
 from audiolm.semantic.tokenizer import TokenizerConfig, W2vBertTokenizer
 from audiolm.semantic.w2v_bert import (
     FRAME_SAMPLES,
@@ -236,12 +236,14 @@ def fit_kmeans(
     n_clusters: int = 256,
     tap_layer: int = 2,
     seed: int = 0,
+    restarts: int = RESTARTS,
     record: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> W2vBertTokenizer:
     """Cluster the features of ``speech`` and write the finished tokenizer (part ``semantic``) to ``out_folder``.
 
-    Features come from the exported (half-precision) weights, so that centroids fit what users will load.
+    The tightest of ``restarts`` clusterings is taken. Features come from the exported (half-precision) weights, so that
+    centroids fit what users will load.
     """
     config, state, history = checkpoint.load_part(w2v_bert_folder, PART)
     model = W2vBert(checkpoint.config_from_dict(W2vBertConfig, config))
@@ -254,11 +256,12 @@ def fit_kmeans(
             row = torch.from_numpy(np.ascontiguousarray(wave[:kept])).unsqueeze(0).to(device)
             length = torch.tensor([kept // FRAME_SAMPLES], device=device)
             features.append(model.features(row, length, tap_layer)[0].cpu())
-    clusters = fit_centroids(torch.cat(features).numpy(), n_clusters=n_clusters, seed=seed)
+    clusters = fit_centroids(torch.cat(features).numpy(), n_clusters=n_clusters, seed=seed, restarts=restarts)
     tokenizer = W2vBertTokenizer(
         TokenizerConfig(model=model.config, tap_layer=tap_layer, n_tokens=n_clusters), model.cpu(), clusters
     )
-    kmeans = {"n_clusters": n_clusters, "tap_layer": tap_layer, "seed": seed, "frames": sum(map(len, features))}
+    kmeans = {"n_clusters": n_clusters, "tap_layer": tap_layer, "seed": seed, "restarts": restarts}
+    kmeans["frames"] = sum(map(len, features))
     tokenizer.save(out_folder, {"w2v_bert": history, "kmeans": kmeans, **(record or {})})
     return tokenizer
 

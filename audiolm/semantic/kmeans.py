@@ -13,6 +13,8 @@ from torch import Tensor
 
 __all__ = ["Clusters", "assign", "fit_centroids"]
 
+RESTARTS = 5
+
 
 class Clusters(NamedTuple):
     """``mean`` and ``deviation``: ``[dim]``; ``centroids``: ``[token, dim]`` in normalised units."""
@@ -22,7 +24,7 @@ class Clusters(NamedTuple):
     centroids: Tensor
 
 
-def fit_centroids(features: np.ndarray, *, n_clusters: int, seed: int, restarts: int = 5) -> Clusters:
+def fit_centroids(features: np.ndarray, *, n_clusters: int, seed: int, restarts: int = RESTARTS) -> Clusters:
     """k-means++ and mini-batch k-means (scikit-learn) over ``features`` ``[frame, dim]``.
 
     Of ``restarts`` runs (seeds ``seed``, ``seed + 1``, ...) the one with the smallest mean squared distance is kept:

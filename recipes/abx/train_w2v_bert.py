@@ -23,6 +23,7 @@ from safetensors import safe_open
 from audiolm.dataset import Recording, read_recordings
 from audiolm.optimisation import OptimiserConfig
 from audiolm.semantic.conformer import ConformerConfig
+from audiolm.semantic.kmeans import RESTARTS
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBertConfig
 from audiolm.train_semantic import W2vBertTask, W2vBertTraining, fit_kmeans
 from audiolm.training import LoopConfig, train
@@ -53,11 +54,12 @@ def main() -> None:
     print(json.dumps(record, sort_keys=True))
     fit_kmeans(
         options.out / "w2v-bert" / "export",
-        waves["train"],
+        waves["train"][:: options.cluster_every],
         options.out / "semantic" / "export",
         n_clusters=options.clusters,
         tap_layer=options.layer,
-        seed=options.seed,
+        seed=options.cluster_seed,
+        restarts=options.cluster_restarts,
         record={"recordings": len(waves["train"]), "text_informed": bool(options.labels)},
     )
     finished = {"finished": True, "recordings": len(waves["train"])}
@@ -76,6 +78,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, help="default: 0, with labels 0.1")
     parser.add_argument("--layer", type=int, default=3)
     parser.add_argument("--clusters", type=int, default=64)
+    parser.add_argument("--cluster-every", type=int, default=1, help="cluster every n-th recording")
+    parser.add_argument("--cluster-seed", type=int, default=0)
+    parser.add_argument("--cluster-restarts", type=int, default=RESTARTS, help="of which the tightest is kept")
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)

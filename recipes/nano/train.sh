@@ -9,11 +9,12 @@ shift 2
 python=${PYTHON:-python3}
 export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$PWD" OMP_WAIT_POLICY=passive
 mkdir -p "$out"
-# phones of the training transcripts, then the w2v-BERT that predicts them and its 64 clusters
+# phones of the training transcripts, then the w2v-BERT that predicts them and its clusters (chosen on dev: docs/semantic-tokens.md)
 [ -f "$out/phone_labels.safetensors" ] ||
     "$python" recipes/abx/phone_labels.py --data "$manifest" --out "$out/phone_labels.safetensors"
 [ -f "$out/semantic/training.json" ] ||
     "$python" recipes/abx/train_w2v_bert.py --data "$manifest" --out "$out" --labels "$out/phone_labels.safetensors" \
-        --steps "${W2V_BERT_STEPS:-2400}" --layer 3 --clusters 64 --resume
+        --steps "${W2V_BERT_STEPS:-2400}" --layer 3 --clusters 48 \
+        --cluster-every 3 --cluster-seed 1 --cluster-restarts 1 --resume
 # the other parts; those that are finished are skipped
 "$python" -m audiolm all --recipe recipes/nano/nano.toml --data "$manifest" --out "$out" --resume "$@"
