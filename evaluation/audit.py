@@ -28,6 +28,7 @@ from evaluation.run_folder import RUN_SCHEMA_VERSION, RunFolder
 from evaluation.run_lock import run_lock
 from evaluation.scorers import ScorerState, corpus_metrics_of, metrics_of, select_scorers
 from evaluation.scoring import score_items
+from evaluation.selftest import accredit
 
 __all__ = ["AuditResult", "plan_audit", "report_run", "run_audit", "run_generation", "run_scoring"]
 
@@ -283,6 +284,7 @@ def _score(
             run, records, corpus_metrics_of(states), run_id=run_id, device=device,
             seed=int(info["seeds"]["run"]), load_system=_system_loader(info, device),
         )  # fmt: skip
+        accredit(run, [state.metric.spec.name for state in states if state.status != "missing"])
         frame = read_scores(run.scores)
     statuses = {str(name): int(count) for name, count in frame["status"].value_counts().sort_index().items()}
     run.update(counts=dict(run.read().get("counts", {})) | {"scores": statuses})

@@ -22,6 +22,7 @@ class ClipStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._clips: dict[tuple[str, int], AudioClip] = {}
+        self._prompts: dict[tuple[str, int, float], AudioClip] = {}
 
     def clip(self, audio_path: str, sample_rate_hz: int) -> AudioClip:
         """The file's clip at a rate; 0 means its own."""
@@ -32,6 +33,13 @@ class ClipStore:
             else:
                 self._clips[key] = self.clip(audio_path, 0).at_rate(sample_rate_hz)
         return self._clips[key]
+
+    def prompt(self, audio_path: str, sample_rate_hz: int, prompt_s: float) -> AudioClip:
+        """The first ``prompt_s`` of a file: one and the same object for all who ask, so that its values are kept."""
+        key = (audio_path, sample_rate_hz, prompt_s)
+        if key not in self._prompts:
+            self._prompts[key] = self.clip(audio_path, sample_rate_hz).cut(0.0, prompt_s)
+        return self._prompts[key]
 
 
 def precondition(spec: MetricSpec, record: GenerationRecord, reference: GenerationRecord | None) -> str:
@@ -81,7 +89,9 @@ def score_input(
     prompt = recording = None
     if reference is not None and spec.needs & {"prompt", "recording"}:
         whole = clips.clip(reference.audio_path, spec.sample_rate_hz)
-        prompt = whole.cut(0.0, record.prompt_s) if "prompt" in spec.needs else None
+        prompt = None
+        if "prompt" in spec.needs:
+            prompt = clips.prompt(reference.audio_path, spec.sample_rate_hz, record.prompt_s)
         recording = (whole.cut(cut_s) if cut_s else whole) if "recording" in spec.needs else None
     return ScoreInput(
         item_id=record.item_id,

@@ -12,7 +12,15 @@ from evaluation.detector_scorer import DetectorScorer
 from evaluation.discovery import discover_corpus_metrics, discover_metrics, pick
 from evaluation.metrics import Metric
 
-__all__ = ["ALL", "ScorerState", "available_scorers", "corpus_metrics_of", "metrics_of", "select_scorers", "scorer_version"]
+__all__ = [
+    "ALL",
+    "ScorerState",
+    "available_scorers",
+    "corpus_metrics_of",
+    "metrics_of",
+    "select_scorers",
+    "scorer_version",
+]
 
 ALL = "all"
 """In place of names: every scorer that is ready here and is meant for speech, measures of the whole run included."""

@@ -9,15 +9,20 @@ from evaluation.discovery import discover_generators
 from evaluation.doctor import diagnose
 from evaluation.prompts_source import embedded_manifest
 from evaluation.provenance import describe_machine, package_versions
+from evaluation.selftest import run_oracles
+from evaluation.threads import one_thread
 
 EXAMPLE = "audiolm-audit doctor"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--selftest", action="store_true", help="ask every evaluator's oracle; exit 1 where one fails")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.selftest:
+        return _selftest(args.json)
     lines = [*(_system_line(name) for name in sorted(discover_generators())), _prompts_line(), *diagnose()]
     if args.json:
         value = {"checks": lines, "packages": package_versions(), "machine": describe_machine("cpu")}
@@ -30,6 +35,24 @@ def run(args: argparse.Namespace) -> int:
         )
         print(f"{line['state']:<8}  {line['name']:<{width}}  {line['sentence']}{extra}")
     return 0
+
+
+def _selftest(as_json: bool) -> int:
+    with one_thread("cpu"):
+        rows = run_oracles()
+    failed = sorted({str(row["scorer"]) for row in rows if not row["met"]})
+    if as_json:
+        print(json.dumps(rows))
+        return int(bool(failed))
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        value = "no answer" if row["value"] is None else f"{row['value']:.6g}"
+        verdict = "passed" if row["met"] else "FAILED"
+        print(
+            f"{verdict}  {row['name']:<{width}}  {value} {row['unit']}, should be {row['against']:g} ({row['target']})"
+        )
+    print(f"not accredited: {', '.join(failed)}" if failed else f"all {len(rows)} oracles passed")
+    return int(bool(failed))
 
 
 def _system_line(name: str) -> dict[str, str]:

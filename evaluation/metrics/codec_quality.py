@@ -12,12 +12,11 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from audiolm.audio import AudioClip
 from evaluation.acoustics.distortion import MAX_SI_SDR_DB, log_mel_distance_db, si_sdr_db
 from evaluation.acoustics.level import is_silent
 from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
 from evaluation.records import CODEC_ROLES
-from evaluation.speaker import SpeakerEncoder, find_encoder
+from evaluation.speaker import SpeakerEncoder, embed_all, find_encoder
 
 __all__ = ["METRIC", "pesq_wideband", "stoi"]
 
@@ -97,7 +96,7 @@ SPEC = MetricSpec(
     min_duration_s=0.5,
     min_duration_source="STOI needs 0.4 s of speech",
     extra="quality",
-    version="1",
+    version="2",
 )
 
 
@@ -129,7 +128,7 @@ class CodecQuality:
 
     def load(self, device: str) -> Callable[[Sequence[ScoreInput]], list[Outcome]]:
         encoder = find_encoder().load(device)
-        return lambda inputs: [_compare(encoder, item) for item in inputs]
+        return lambda inputs: _compare_all(encoder, inputs)
 
     def status(self) -> tuple[str, str]:
         state, sentence = find_encoder().status()
@@ -143,7 +142,13 @@ class CodecQuality:
         return {**find_encoder().fingerprint(), "pystoi": _version("pystoi"), "pesq": _version("pesq")}
 
 
-def _compare(encoder: SpeakerEncoder, item: ScoreInput) -> Outcome:
+def _compare_all(encoder: SpeakerEncoder, inputs: Sequence[ScoreInput]) -> list[Outcome]:
+    clips = [clip for item in inputs for clip in (item.recording, item.clip) if clip is not None]
+    vectors = dict(zip((id(clip) for clip in clips), embed_all(encoder, clips), strict=True))
+    return [_compare(vectors, item) for item in inputs]
+
+
+def _compare(vectors: Mapping[int, np.ndarray | None], item: ScoreInput) -> Outcome:
     if item.recording is None:
         return Skipped("no recording to compare with")
     recording, clip = item.recording, item.clip
@@ -160,12 +165,11 @@ def _compare(encoder: SpeakerEncoder, item: ScoreInput) -> Outcome:
         "pesq_wb": pesq_wideband(before, after),
         "si_sdr_db": ratio,
         "log_mel_distance_db": log_mel_distance_db(before, after, SAMPLE_RATE_HZ),
-        "speaker_cosine": _speaker_cosine(encoder, recording, clip),
+        "speaker_cosine": _speaker_cosine(vectors[id(recording)], vectors[id(clip)]),
     }
 
 
-def _speaker_cosine(encoder: SpeakerEncoder, recording: AudioClip, clip: AudioClip) -> float | Skipped:
-    before, after = encoder.embed(recording), encoder.embed(clip)
+def _speaker_cosine(before: np.ndarray | None, after: np.ndarray | None) -> float | Skipped:
     if before is None or after is None:
         return Skipped("holds less than 0.5 s of speech for the speaker encoder")
     return float(np.clip(np.dot(before.astype(np.float64), after.astype(np.float64)), -1.0, 1.0))

@@ -11,7 +11,7 @@ import numpy as np
 
 from audiolm.audio import AudioClip
 from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
-from evaluation.speaker import SpeakerEncoder, find_encoder
+from evaluation.speaker import SpeakerEncoder, embed_all, find_encoder
 
 __all__ = ["METRIC", "window_cosines"]
 
@@ -57,20 +57,18 @@ SPEC = MetricSpec(
     needs=frozenset({"prompt"}),
     min_duration_s=WINDOW_S + STEP_S,
     min_duration_source="two windows",
-    version="1",
+    version="2",
 )
 
 
 def window_cosines(encoder: SpeakerEncoder, prompt: np.ndarray, clip: AudioClip) -> tuple[np.ndarray, np.ndarray]:
     """``(time of the middle in s, cosine to the prompt)`` of each window with speech, both ``[window]``."""
-    times, cosines = [], []
     count = int((clip.duration_s - WINDOW_S) / STEP_S + 1e-6) + 1
-    for start in (number * STEP_S for number in range(count)):
-        vector = encoder.embed(clip.cut(start, start + WINDOW_S))
-        if vector is not None:
-            times.append(start + WINDOW_S / 2)
-            cosines.append(float(np.dot(prompt.astype(np.float64), vector.astype(np.float64))))
-    return np.array(times), np.clip(np.array(cosines), -1.0, 1.0)
+    starts = [number * STEP_S for number in range(count)]
+    vectors = embed_all(encoder, [clip.cut(start, start + WINDOW_S) for start in starts])
+    heard = [(start, vector) for start, vector in zip(starts, vectors, strict=True) if vector is not None]
+    cosines = [float(np.dot(prompt.astype(np.float64), vector.astype(np.float64))) for _, vector in heard]
+    return np.array([start + WINDOW_S / 2 for start, _ in heard]), np.clip(np.array(cosines), -1.0, 1.0)
 
 
 class SpeakerDrift:

@@ -7,14 +7,14 @@ Cosines of different encoders live on different scales: never average or compare
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from audiolm.audio import AudioClip
 
-__all__ = ["ENCODERS", "SpeakerEncoder", "SpeakerEncoderEntry", "find_encoder"]
+__all__ = ["ENCODERS", "SpeakerEncoder", "SpeakerEncoderEntry", "embed_all", "find_encoder"]
 
 ENCODERS = ("ge2e", "ecapa")
 
@@ -42,11 +42,27 @@ class SpeakerEncoderEntry(Protocol):
     @property
     def threshold_source(self) -> str: ...
 
+    def log_ratio(self, cosine: float) -> float | None:
+        """Log10 likelihood ratio of one speaker to two at this cosine; None for an encoder without calibration."""
+        ...
+
     def load(self, device: str) -> SpeakerEncoder: ...
 
     def status(self) -> tuple[str, str]: ...
 
     def fingerprint(self) -> Mapping[str, str]: ...
+
+
+def embed_all(encoder: SpeakerEncoder, clips: Sequence[AudioClip]) -> list[np.ndarray | None]:
+    """A vector per clip, None where it holds too little speech; each clip object is embedded once.
+
+    Encoders with an ``embed_many`` of their own get all clips at once; the vectors are those of ``embed``.
+    """
+    distinct = {id(clip): clip for clip in clips}
+    many = getattr(encoder, "embed_many", None)
+    vectors = many(list(distinct.values())) if many else [encoder.embed(clip) for clip in distinct.values()]
+    known = dict(zip(distinct, vectors, strict=True))
+    return [known[id(clip)] for clip in clips]
 
 
 def find_encoder(name: str | None = None) -> SpeakerEncoderEntry:

@@ -20,7 +20,7 @@ import numpy as np
 
 from audiolm.audio import AudioClip
 
-__all__ = ["Operating", "equal_error_rate"]
+__all__ = ["LogRatioLine", "Operating", "cllr_bit", "equal_error_rate", "fit_log_ratio"]
 
 PROMPT_S, CLIP_S = 3.0, 4.0
 CORPORA = ("librispeech", "vctk")
@@ -52,6 +52,43 @@ def equal_error_rate(targets: np.ndarray, impostors: np.ndarray) -> Operating:
     accepted = 1.0 - np.searchsorted(np.sort(impostors), candidates, side="left") / len(impostors)
     best = int(np.argmin(np.abs(missed - accepted)))
     return Operating(float(candidates[best]), float((missed[best] + accepted[best]) / 2.0))
+
+
+@dataclass(frozen=True, slots=True)
+class LogRatioLine:
+    """Log10 likelihood ratio as ``slope * cosine + offset``."""
+
+    slope: float
+    offset: float
+
+    def of(self, cosines: np.ndarray) -> np.ndarray:
+        return self.slope * cosines + self.offset
+
+
+def fit_log_ratio(targets: np.ndarray, impostors: np.ndarray) -> LogRatioLine:
+    """Logistic regression of same speaker on the cosine ``[trial]``, both classes weighing alike (Brummer and du Preez
+    2006): with even odds before, the odds after are the likelihood ratio.
+
+    Raises:
+        ValueError: one of the two groups has no trial.
+    """
+    from scipy.optimize import minimize
+
+    if not len(targets) or not len(impostors):
+        raise ValueError("a calibration needs at least one target and one impostor trial")
+
+    def loss(line: np.ndarray) -> float:
+        same, other = line[0] * targets + line[1], line[0] * impostors + line[1]
+        return float(np.logaddexp(0, -same).mean() + np.logaddexp(0, other).mean())
+
+    found = minimize(loss, np.array([10.0, -5.0]), method="BFGS").x / np.log(10.0)
+    return LogRatioLine(float(found[0]), float(found[1]))
+
+
+def cllr_bit(line: LogRatioLine, targets: np.ndarray, impostors: np.ndarray) -> float:
+    """Cost of the ratios in bit: 0 for perfect ones, 1 for ratios that say nothing (Brummer and du Preez 2006)."""
+    same, other = (line.of(trials) * np.log(10.0) for trials in (targets, impostors))
+    return float((np.logaddexp(0, -same).mean() + np.logaddexp(0, other).mean()) / 2 / np.log(2.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +143,7 @@ def calibrate(manifest: Path, encoder) -> dict[str, object]:
     trials = _trials(embedded)
     point = equal_error_rate(trials["target"], trials["impostor"])
     same = equal_error_rate(trials["continuation"], trials["impostor"])
+    line = fit_log_ratio(trials["target"], trials["impostor"])
     speakers = [one.speaker for one in embedded]
     repeated = {name for name in speakers if speakers.count(name) > 1}
     figures: dict[str, object] = {
@@ -113,6 +151,9 @@ def calibrate(manifest: Path, encoder) -> dict[str, object]:
         "equal_error_rate": round(point.rate, 4),
         "continuation_threshold": round(same.threshold, 4),
         "continuation_equal_error_rate": round(same.rate, 4),
+        "llr_slope": round(line.slope, 4),
+        "llr_offset": round(line.offset, 4),
+        "llr_cllr_bit": round(cllr_bit(line, trials["target"], trials["impostor"]), 4),
         "prompt_s": PROMPT_S,
         "clip_s": CLIP_S,
         "n_speakers": len(set(speakers)),

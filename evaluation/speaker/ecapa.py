@@ -53,6 +53,10 @@ class _EcapaEntry:
     threshold = THRESHOLD
     threshold_source = "SpeechBrain's default decision threshold for ECAPA-TDNN on VoxCeleb, not calibrated here"
 
+    def log_ratio(self, cosine: float) -> float | None:
+        """None: no calibration of these weights is shipped."""
+        return None
+
     def load(self, device: str) -> EcapaEncoder:
         """Read the weights.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +31,8 @@ WINDOW_FRAMES = 160  # 1.6 s
 WINDOWS_PER_S = 1.3
 LAST_WINDOW_COVERAGE = 0.75
 HIDDEN, LAYERS = 256, 3
+BLOCK_WINDOWS = 16
+"""Windows that go through the network together, filled up with silence."""
 MIN_SPEECH_S = 0.5
 """With less speech than this most of the single window would be padding."""
 
@@ -65,32 +67,66 @@ class Ge2eEncoder:
 
     def embed(self, clip: AudioClip) -> np.ndarray | None:
         """Unit-length float32 ``[256]``, or None with less than 0.5 s of speech."""
-        samples = clip.at_rate(SAMPLE_RATE_HZ).samples
-        if is_silent(samples, SAMPLE_RATE_HZ):
-            return None
-        samples = trim_silences(set_level(samples), SAMPLE_RATE_HZ)
-        if len(samples) < MIN_SPEECH_S * SAMPLE_RATE_HZ:
-            return None
-        return self.embed_samples(samples)
+        return self.embed_many([clip])[0]
+
+    def embed_many(self, clips: Sequence[AudioClip]) -> list[np.ndarray | None]:
+        """What :meth:`embed` gives for each clip, to the last bit, in less time."""
+        prepared = [_prepared(clip) for clip in clips]
+        vectors = iter(self._embedded([samples for samples in prepared if samples is not None]))
+        return [None if samples is None else next(vectors) for samples in prepared]
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
         """Unit-length float32 ``[256]`` of prepared 16 kHz samples ``[time]``; entries are not negative."""
+        return self._embedded([samples])[0]
+
+    def _embedded(self, prepared: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Windows of all clips go through the network in blocks of one fixed size.
+
+        A matrix product rounds by its shape, not by its neighbours' content: with one shape, a window's vector does not
+        depend on what shares its block.
+        """
+        import torch
+
+        with torch.inference_mode():
+            pieces = [self._windows(samples) for samples in prepared]
+            if not pieces:
+                return []
+            windows = torch.cat(pieces)  # [window, frame, mel]
+            count = len(windows)
+            windows = torch.nn.functional.pad(windows, (0, 0, 0, 0, 0, -count % BLOCK_WINDOWS))
+            vectors = torch.cat([self._network(block) for block in windows.split(BLOCK_WINDOWS)])[:count]
+            means = [part.mean(dim=0).cpu().numpy() for part in vectors.split([len(piece) for piece in pieces])]
+        return [mean / np.linalg.norm(mean) for mean in means]
+
+    def _windows(self, samples: np.ndarray):
+        """Mel power of each window, ``[window, frame, mel]``."""
         import torch
 
         starts = window_starts(len(samples))
         needed = (starts[-1] + WINDOW_FRAMES) * HOP
         padded = np.pad(samples, (0, max(0, needed - len(samples))))
-        with torch.inference_mode():
-            spectrum = torch.stft(
-                torch.from_numpy(padded), N_FFT, HOP, window=self._window, pad_mode="constant", return_complex=True
-            )  # [bin, frame]
-            mels = spectrum.abs().square().T @ self._filters  # [frame, mel]
-            windows = torch.stack([mels[start : start + WINDOW_FRAMES] for start in starts])  # [window, frame, mel]
-            _, (hidden, _) = self._lstm(windows.to(self._device))
-            vectors = torch.relu(self._linear(hidden[-1]))  # [window, 256]
-            vectors = vectors / vectors.norm(dim=1, keepdim=True)
-            mean = vectors.mean(dim=0).cpu().numpy()
-        return mean / np.linalg.norm(mean)
+        spectrum = torch.stft(
+            torch.from_numpy(padded), N_FFT, HOP, window=self._window, pad_mode="constant", return_complex=True
+        )  # [bin, frame]
+        mels = spectrum.abs().square().T @ self._filters  # [frame, mel]
+        return torch.stack([mels[start : start + WINDOW_FRAMES] for start in starts])
+
+    def _network(self, block):
+        """Unit vectors ``[window, 256]`` of one block."""
+        import torch
+
+        _, (hidden, _) = self._lstm(block.to(self._device))
+        vectors = torch.relu(self._linear(hidden[-1]))
+        return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def _prepared(clip: AudioClip) -> np.ndarray | None:
+    """Level set and pauses cut, or None with less than 0.5 s of speech."""
+    samples = clip.at_rate(SAMPLE_RATE_HZ).samples
+    if is_silent(samples, SAMPLE_RATE_HZ):
+        return None
+    samples = trim_silences(set_level(samples), SAMPLE_RATE_HZ)
+    return samples if len(samples) >= MIN_SPEECH_S * SAMPLE_RATE_HZ else None
 
 
 class _Ge2eEntry:
@@ -107,6 +143,12 @@ class _Ge2eEntry:
     @property
     def threshold_source(self) -> str:
         return str(self._calibration["source"])
+
+    def log_ratio(self, cosine: float) -> float | None:
+        """Log10 likelihood ratio of one speaker to two, from the logistic line of the calibration."""
+        if "llr_slope" not in self._calibration:
+            return None
+        return float(str(self._calibration["llr_slope"])) * cosine + float(str(self._calibration["llr_offset"]))
 
     def load(self, device: str) -> Ge2eEncoder:
         from safetensors.torch import load_file
@@ -128,7 +170,13 @@ class _Ge2eEntry:
         return "ready", "GE2E speaker encoder, weights in the package"
 
     def fingerprint(self) -> Mapping[str, str]:
-        return {"encoder": self.name, "weights_sha256": self._digest, "threshold": f"{self.threshold:.4f}"}
+        line = f"{self._calibration.get('llr_slope')} {self._calibration.get('llr_offset')}"
+        return {
+            "encoder": self.name,
+            "weights_sha256": self._digest,
+            "threshold": f"{self.threshold:.4f}",
+            "log_ratio": line,
+        }
 
 
 ENCODER = _Ge2eEntry()
