@@ -24,12 +24,16 @@ class Verdict:
     """What a detector says of one clip.
 
     ``llr``: natural-log likelihood ratio ln p(clip | bona fide) / p(clip | synthetic) in nats, or None
-    where it abstains; ``reason``: why it abstains, else empty; ``timeline``: ``(start_s, end_s, llr)`` per window.
+    where it abstains; ``reason``: why it abstains, else empty; ``timeline``: ``(start_s, end_s, llr)`` per window;
+    ``frames``: the same for shorter and denser windows, where asked for; ``evidence``: ``(name, llr)`` of each part
+    of a fusion.
     """
 
     llr: float | None
     reason: str = ""
     timeline: tuple[tuple[float, float, float], ...] = field(default=())
+    frames: tuple[tuple[float, float, float], ...] = field(default=())
+    evidence: tuple[tuple[str, float], ...] = field(default=())
 
 
 class Detector(Protocol):

@@ -10,9 +10,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,7 +22,9 @@ from audiolm.audio import AudioClip, AudioError
 from detectors.channels import through_channel
 from detectors.labelled import BONA_FIDE, LabelledClip, load_clips, save_clips
 from detectors.preparation import active_frames, speech_span
+from evaluation.detector_neural import NEURAL_GENERATORS, resynthesise, train_generator
 from evaluation.detector_synthesis import VOCODERS
+from evaluation.detector_vocoders import further_vocoders
 from evaluation.detector_voices import Voice, installed_voices, speak
 from evaluation.frames import read_generations
 from evaluation.manifest import read_utterances
@@ -29,6 +33,8 @@ from evaluation.records import Utterance
 __all__ = ["DataSizes", "build_clips", "generated_clips", "noise_recordings"]
 
 logger = logging.getLogger(__name__)
+Resynthesiser = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""A recording's samples, float32 ``[time]`` at 16 kHz, to as many synthetic ones; random choices by the generator."""
 RATE_HZ = 16_000
 LONGEST_S, SHORTEST_S = 5.0, 1.2
 HELD_SHARE = 1 / 6
@@ -40,27 +46,37 @@ TEST_CHANNELS = ("mp3", "telephone")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSizes:
-    """Clips per vocoder and per text-to-speech program, by split."""
+    """Clips per vocoder, per text-to-speech program, and per further vocoder, codec or neural generator, by split."""
 
     per_vocoder: dict[str, int]
     per_program: dict[str, int]
+    per_resynthesiser: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def usual(cls, share: float = 1.0) -> DataSizes:
         """What the shipped detector is trained with, or a ``share`` of it."""
         per_vocoder, per_program = {"train": 160, "held": 40, "test": 50}, {"train": 120, "held": 36, "test": 40}
+        per_resynthesiser = {"train": 100, "held": 24, "test": 30}
         return cls(
             per_vocoder={split: round(share * count) for split, count in per_vocoder.items()},
             per_program={split: round(share * count) for split, count in per_program.items()},
+            per_resynthesiser={split: round(share * count) for split, count in per_resynthesiser.items()},
         )
 
 
 def build_clips(
-    corpus: Path, cache: Path, sizes: DataSizes, seed: int, generations: Sequence[Path] = ()
+    corpus: Path,
+    cache: Path,
+    sizes: DataSizes,
+    seed: int,
+    generations: Sequence[Path] = (),
+    codecs: Mapping[str, tuple[str, Resynthesiser]] = MappingProxyType({}),
 ) -> list[LabelledClip]:
     """All clips of all splits. Parts that take long are kept under ``cache`` and read back on the next call.
 
-    ``corpus``: folder with ``manifest.csv`` and ``text/``; ``generations``: run folders with our own model's output.
+    ``corpus``: folder with ``manifest.csv`` and ``text/``; ``generations``: run folders with our own model's output;
+    ``codecs``: neural codecs by name, each with a digest of its weights; the one called ``own_codec`` is ours, through
+    which recordings stay bona fide, while speech through any other counts as synthetic.
     """
     utterances = _usable(read_utterances(corpus / "manifest.csv"))
     recorded = _cached(cache / f"recorded-{seed}.safetensors", lambda: list(_recorded(utterances, seed)))
@@ -73,7 +89,54 @@ def build_clips(
     splits = {clip.utterance_id: clip.split for clip in recorded}
     own = [clip for folder in generations for clip in generated_clips(folder, splits, seed)]
     base = [*recorded, *vocoded, *spoken]
-    return [*base, *own, *_sent(base, cache, seed), *_sent(own, cache, seed)]
+    parts = [base, *_resynthesised(recorded, cache, sizes, seed, codecs), own]
+    return [clip for part in parts for clip in (*part, *_sent(part, cache, seed))]
+
+
+def _resynthesised(
+    recorded: Sequence[LabelledClip],
+    cache: Path,
+    sizes: DataSizes,
+    seed: int,
+    codecs: Mapping[str, tuple[str, Resynthesiser]],
+) -> list[list[LabelledClip]]:
+    """One part per further vocoder, neural generator of :mod:`evaluation.detector_neural`, and codec."""
+    counts = sizes.per_resynthesiser
+    numbers = "-".join(str(count) for count in counts.values())
+    makers: dict[str, tuple[str, Callable[[], Resynthesiser]]] = {
+        name: ("", lambda vocoder=vocoder: vocoder) for name, vocoder in further_vocoders().items()
+    }
+    training = [clip.samples for clip in recorded if clip.split == "train"]
+    for name in NEURAL_GENERATORS:
+        makers[name] = ("", partial(_neural, name, training, seed))
+    for name, (digest, codec) in codecs.items():
+        makers[name] = (f"-{digest[:12]}", lambda codec=codec: codec)
+    return [
+        _cached(
+            cache / f"{name}{tag}-{seed}-{numbers}.safetensors",
+            lambda name=name, make=make: list(_through(recorded, name, make(), counts, seed)),
+        )
+        for name, (tag, make) in makers.items()
+    ]
+
+
+def _neural(name: str, training: Sequence[np.ndarray], seed: int) -> Resynthesiser:
+    network = train_generator(NEURAL_GENERATORS[name], training, seed=seed)
+    return lambda samples, rng: resynthesise(network, samples)
+
+
+def _through(
+    recorded: Sequence[LabelledClip], name: str, resynthesiser: Resynthesiser, counts: Mapping[str, int], seed: int
+) -> Iterable[LabelledClip]:
+    for split, count in counts.items():
+        sources = [clip for clip in recorded if clip.split == split]
+        order = _rng(seed, "resynthesised", split, name).permutation(len(sources))[:count]
+        for clip in (sources[index] for index in order):
+            samples = resynthesiser(clip.samples, _rng(seed, name, clip.utterance_id))
+            if name == OWN_CODEC:
+                yield replace(clip, samples=samples, condition=OWN_CODEC)
+            else:
+                yield replace(clip, samples=samples, generator=name)
 
 
 def _sent(clips: Sequence[LabelledClip], cache: Path, seed: int) -> list[LabelledClip]:

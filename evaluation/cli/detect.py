@@ -3,64 +3,91 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import detectors
-from audiolm.audio import AUDIO_SUFFIXES
 from evaluation.cli.progress_bar import terminal_progress
+from evaluation.detect_inputs import STANDARD_INPUT, audio_files
+from evaluation.detect_page import DetectPage
+from evaluation.detect_verdicts import OPERATING_POINTS, judge_file
 from evaluation.discovery import pick
-from evaluation.verdicts import judge_file
 
 EXAMPLE = "audiolm-audit detect runs/first/audio --json"
 EXIT_NOTHING_THERE = 2
+COLUMNS = ("path", "llr", "verdict", "reason", "detector", "operating_point", "threshold_llr", "seams_s")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders that are searched for them")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="audio files, folders, patterns ('*.wav'), or - for standard input",
+    )
     parser.add_argument("--detector", default=detectors.DEFAULT_DETECTOR, help="name (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--timeline", action="store_true", help="with --json: add windows as [start_s, end_s, llr]")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument(
+        "--operating-point",
+        default="balanced",
+        choices=tuple(OPERATING_POINTS),
+        help="; ".join(f"{name}: {what}" for name, what in OPERATING_POINTS.items()).replace("%", "%%"),
+    )
+    parser.add_argument("--timeline", action="store_true", help="kept for older scripts: --json always has it")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one JSON object per line")
+    output.add_argument("--tsv", action="store_true", help="a table with tabs and a header line")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with spectrograms and timelines")
 
 
 def run(args: argparse.Namespace) -> int:
-    files = _files(args.paths)
+    files = audio_files(args.paths)
     detector = pick(detectors.discover(), args.detector, "detector").load(None, args.device)
-    with terminal_progress()("detect", len(files)) as advance:
+    if args.tsv:
+        print("\t".join(COLUMNS))
+    with contextlib.ExitStack() as stack:
+        page = stack.enter_context(DetectPage(args.html)) if args.html else None
+        advance = stack.enter_context(terminal_progress()("detect", len(files)))
         for path in files:
-            line = judge_file(detector, path, timeline=args.timeline)
-            print(json.dumps(line, ensure_ascii=False) if args.json else _readable(line), flush=True)
+            line = judge_file(detector, path, args.operating_point)
+            print(_shown(line, args), flush=True)
+            if page is not None:
+                page.add(line, path)
             advance(1)
-    return 0 if any(path.exists() for path in files) else EXIT_NOTHING_THERE
+    return 0 if any(str(path) == STANDARD_INPUT or path.exists() for path in files) else EXIT_NOTHING_THERE
 
 
-def _files(paths: Sequence[str]) -> list[Path]:
-    """The named files as they are, and the audio files below the named folders.
+def _shown(line: dict[str, Any], args: argparse.Namespace) -> str:
+    if args.json:
+        return json.dumps(line, ensure_ascii=False)
+    return _tabbed(line) if args.tsv else _readable(line)
 
-    Raises:
-        ValueError: only folders were named and none holds audio.
-    """
-    found: list[Path] = []
-    for given in map(Path, paths):
-        if given.is_dir():
-            found += sorted(
-                path
-                for path in given.rglob("*")
-                if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-            )
-        else:
-            found.append(given)
-    if not found:
-        raise ValueError(
-            f"{', '.join(paths)}: holds no audio file ({', '.join(AUDIO_SUFFIXES)}); name files or folders"
-        )
-    return found
+
+def _tabbed(line: dict[str, Any]) -> str:
+    cells = [line[name] for name in COLUMNS]
+    return "\t".join(_one_line(_cell(cell)) for cell in cells)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ",".join(f"{one:.2f}" for one in value)
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
+
+
+def _one_line(text: str) -> str:
+    """Line breaks, tabs and other control characters of a file name shown as escapes: one file, one line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _readable(line: dict[str, Any]) -> str:
     number = f"{line['llr']:+.2f} nats" if line["llr"] is not None else ""
-    known = f"  [carries our tag: role {line['provenance'].get('role')}]" if line.get("provenance") else ""
-    return f"{line['verdict']:<10}  {number or line['reason']}  {line['path']}{known}"
+    said = "  ".join(part for part in (number, line["reason"]) if part)
+    generated = [part for part in line["segments"] if part["label"] == "synthetic"] if line["seams_s"] else []
+    where = ", ".join(f"{part['start_s']:.1f}-{part['end_s']:.1f} s" for part in generated[:5])
+    known = "".join(f"  [{part['says']}]" for part in line["evidence"] if "says" in part)
+    looks = f"  looks generated: {where}" if where else ""
+    return f"{line['verdict']:<10}  {said}  {_one_line(line['path'])}{looks}{known}"

@@ -36,6 +36,7 @@ from detectors.model_card import model_card
 from detectors.networks.mel_cnn import MelCnn
 from detectors.training import TrainConfig, fit
 from evaluation.detector_data import DataSizes, build_clips, noise_recordings
+from recipes.detector.codecs import codecs
 
 logger = logging.getLogger("recipes.detector")
 IDENTITY = Calibration(scale=1.0, offset=0.0, independent_bona=1, independent_synth=1)
@@ -53,6 +54,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"), help="folder with manifest.csv")
     parser.add_argument("--cache", type=Path, required=True, help="folder for clips and training state")
     parser.add_argument("--generations", type=Path, nargs="*", default=[], help="run folders of our own model")
+    parser.add_argument(
+        "--codecs", nargs="*", default=[], metavar="NAME=FOLDER", help="other codecs of ours, synthetic"
+    )
     parser.add_argument("--leave-out", default="", help="generator kept out of training and calibration, for a test")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="where the detector is written")
     parser.add_argument("--share", type=float, default=1.0, help="share of the usual number of synthetic clips")
@@ -104,7 +108,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     started = time.perf_counter()
     sizes = DataSizes.usual(arguments.share)
-    clips = build_clips(arguments.corpus, arguments.cache, sizes, arguments.seed, arguments.generations)
+    clips = build_clips(
+        arguments.corpus, arguments.cache, sizes, arguments.seed, arguments.generations, codecs(arguments.codecs)
+    )
     logger.info("data ready after %.0f s", time.perf_counter() - started)
     train, held = (_of(clips, split, arguments.leave_out) for split in ("train", "held"))
     config = replace(TrainConfig(), seed=arguments.seed, steps=arguments.steps)

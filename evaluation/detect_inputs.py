@@ -1,0 +1,72 @@
+"""What ``detect`` is pointed at: files, folders, patterns, standard input; and what is wrong with what is no audio."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from audiolm.audio import AUDIO_SUFFIXES
+
+__all__ = ["STANDARD_INPUT", "audio_files", "readable_path", "what_it_is"]
+
+STANDARD_INPUT = "-"
+KINDS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"PK\x03\x04", "a ZIP archive; unpack it (with its password where it has one) and name the audio in it"),
+    (0, b"PK\x05\x06", "an empty ZIP archive; name audio files"),
+    (0, b"\x1f\x8b", "a gzip file; unpack it and name the audio in it"),
+    (0, b"Rar!", "a RAR archive; unpack it and name the audio in it"),
+    (0, b"7z\xbc\xaf", "a 7z archive; unpack it and name the audio in it"),
+    (4, b"ftyp", "an MPEG-4 container (video, M4A or AAC); take its sound out first: ffmpeg -i FILE sound.wav"),
+    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM container; take its sound out first: ffmpeg -i FILE sound.wav"),
+    (8, b"AVI ", "an AVI video; take its sound out first: ffmpeg -i FILE sound.wav"),
+    (0, b"FLV", "a Flash video; take its sound out first: ffmpeg -i FILE sound.wav"),
+)
+
+
+def audio_files(given: Sequence[str]) -> list[Path]:
+    """The named files as they are; the audio files below named folders and among those a pattern finds, each once.
+
+    Raises:
+        ValueError: nothing but folders and patterns was named, and they hold no audio.
+    """
+    found: dict[Path, None] = {}
+    for text in given:
+        path = Path(text)
+        if text == STANDARD_INPUT or not (path.is_dir() or (glob.has_magic(text) and not path.exists())):
+            found[path] = None
+            continue
+        for one in sorted(path.rglob("*") if path.is_dir() else map(Path, glob.glob(text, recursive=True))):
+            if one.suffix.lower() in AUDIO_SUFFIXES and not one.name.startswith(".") and one.is_file():
+                found[one] = None
+    if not found:
+        raise ValueError(
+            f"{', '.join(given)}: holds no audio file ({', '.join(AUDIO_SUFFIXES)}); name files, folders or patterns"
+        )
+    return list(found)
+
+
+@contextlib.contextmanager
+def readable_path(path: Path) -> Iterator[Path]:
+    """The file itself; for standard input, a copy of it on disk (never all of it in memory), gone afterwards."""
+    if str(path) != STANDARD_INPUT:
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="detect-", suffix=".audio") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy, 1 << 20)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def what_it_is(path: Path) -> str:
+    """What a file that cannot be read as audio is, by its first bytes, and what to do; "" where that is not known."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(16)
+    except OSError:
+        return ""
+    return next((kind for offset, mark, kind in KINDS if start[offset:].startswith(mark)), "")
