@@ -49,9 +49,7 @@ def accredit(run: RunFolder, scorers: Collection[str], rows: Sequence[dict[str, 
         rows = _kept(tuple(sorted(scorers))) if rows is None else rows
     failed = sorted({str(row["scorer"]) for row in rows if row["met"] is False})
     for scorer in failed:
-        logger.warning(
-            "%s is not accredited: an oracle failed on this machine (audiolm-audit doctor --selftest)", scorer
-        )
+        logger.warning("%s is not accredited: an oracle failed here (audiolm-audit doctor --selftest)", scorer)
     entries = json.loads(run.measures.read_text(encoding="utf-8"))
     for entry in entries:
         entry["title"] = str(entry["title"]).removesuffix(NOT_ACCREDITED)

@@ -49,7 +49,7 @@ def _selftest(as_json: bool) -> int:
         value = "no answer" if row["value"] is None else f"{row['value']:.6g}"
         verdict = "passed" if row["met"] else "FAILED"
         print(
-            f"{verdict}  {row['name']:<{width}}  {value} {row['unit']}, should be {row['against']:g} ({row['target']})"
+            f"{verdict}  {row['name']:<{width}}  {value} {row['unit']}, expected {row['against']:g} ({row['target']})"
         )
     print(f"not accredited: {', '.join(failed)}" if failed else f"all {len(rows)} oracles passed")
     return int(bool(failed))

@@ -67,6 +67,6 @@ def _line(row: RankingRow) -> str:
     chance = row.chance_low <= bounds.estimate <= row.chance_high
     verdict = "within chance" if chance else "above chance" if bounds.estimate > 0.5 else "below chance"
     return (
-        f"{row.subset or 'all':<12} {row.stage:<9} {row.scoring:<5} {bounds.estimate:.3f}{interval}  {row.n_pairs} pairs"
-        f", coin {row.chance_low:.3f} to {row.chance_high:.3f}: {verdict}"
+        f"{row.subset or 'all':<12} {row.stage:<9} {row.scoring:<5} {bounds.estimate:.3f}{interval}  {row.n_pairs}"
+        f" pairs, coin {row.chance_low:.3f} to {row.chance_high:.3f}: {verdict}"
     )

@@ -16,7 +16,7 @@ MAX_WORKERS = 8
 __all__ = ["add_run_options", "add_workers", "command_line", "config_of"]
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
+def add_run_options(parser: argparse.ArgumentParser, *, out_required: bool = True) -> None:
     """``--prompts`` and what shapes generation."""
     parser.add_argument(
         "--prompts",
@@ -26,7 +26,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", help="keep the rows whose column split equals this")
     parser.add_argument("--limit", type=int, metavar="N", help="keep N utterances, speakers taking turns")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="the run folder; must be empty or new")
+    parser.add_argument("--out", required=out_required, metavar="FOLDER", help="the run folder; must be empty or new")
     parser.add_argument("--checkpoint", default="nano", help="nano, a folder or a hub id (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")

@@ -19,7 +19,7 @@ RATE_HZ = 16_000
 BANDS, HOP_S, WINDOW_S = 16, 0.04, 2.0
 FRAMES = int(WINDOW_S / HOP_S)
 STRIDE = 4
-"""Training windows start every 0.16 s; clips are asked at every frame, so some pair of starts is 20 ms apart or less."""
+"""Training windows start every 0.16 s; clips are asked at every frame, so some starts are 20 ms apart or less."""
 RANGE_DB = 50.0
 BLOCK_WINDOWS = 8_192
 

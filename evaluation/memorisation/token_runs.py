@@ -1,4 +1,4 @@
-"""Longest run of tokens that a clip shares with any training utterance: what a language model copies it copies in a row.
+"""Longest run of tokens that a clip shares with a training utterance: what a model copies, it copies in a row.
 
 Immediate repeats are collapsed first, so that a long silence is no copy.
 """

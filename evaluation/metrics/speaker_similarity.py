@@ -44,7 +44,7 @@ SPEC = MetricSpec(
             title="Evidence for the prompt's speaker",
             unit="log10 likelihood ratio",
             direction="higher",
-            meaning="how much likelier this cosine is for one speaker than for two; 0 says nothing, 1 ten times as likely",
+            meaning="how much likelier this cosine is for one speaker than for two; 0 says nothing, 1 ten times",
             source="logistic calibration on LibriSpeech and VCTK (Brummer and du Preez 2006),"
             " evaluation/speaker/pretrained/ge2e_calibration.json",
         ),

@@ -1,0 +1,47 @@
+"""Is the new system better than the old one? Paired differences of two runs on the same prompts, p-values adjusted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+
+from evaluation.multiplicity import METHODS
+from evaluation.system_difference import compare_systems
+
+EXAMPLE = "audiolm-audit difference runs/first runs/second"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="OLD", help="run folder of one system")
+    parser.add_argument("new", metavar="NEW", help="run folder of the other, on the same prompts")
+    parser.add_argument("--roles", nargs="+", default=["continuation", "acoustic", "codec", "recorded"], metavar="ROLE")
+    parser.add_argument(
+        "--adjust", choices=METHODS, default="holm",
+        help="holm: hardly any false alarm; bh: few among the alarms (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="compare tables of other evaluators, marked as unsound")
+    parser.add_argument("--out", metavar="FILE", help="write the table as Parquet or CSV, by its ending")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    frame = compare_systems(args.old, args.new, roles=args.roles, method=args.adjust, force=args.force)
+    rows = frame.to_dict("records")
+    if args.out:
+        frame.to_csv(args.out, index=False) if args.out.endswith(".csv") else frame.to_parquet(args.out, index=False)
+    if args.json:
+        print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows]))
+        return 0
+    if not frame["sound"].all():
+        print("UNSOUND: the two runs were scored by different evaluators; differences may be theirs")
+    for row in rows:
+        interval = f" [{row['low']:.4g}, {row['high']:.4g}]" if math.isfinite(row["low"]) else " (no interval)"
+        p = f"p {row['p_adjusted']:.3g}" if math.isfinite(row["p_adjusted"]) else "no p"
+        missing = f", {row['n_missing']} prompts without a value" if row["n_missing"] else ""
+        print(
+            f"{row['role']:<12} {row['scorer']}/{row['measure']:<34} {row['old']:.4g} -> {row['new']:.4g}"
+            f"  {row['difference']:+.4g}{interval}  {p}  smallest detectable {row['minimum_detectable']:.3g}"
+            f"  {row['n_speakers']} speakers{missing}: {row['verdict']}"
+        )
+    return 0
