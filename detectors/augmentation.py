@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.channels import through_channel
 from detectors.features import SAMPLE_RATE_HZ
 
 __all__ = ["AugmentConfig", "augment_batch"]
+
+ON_THE_FLY = ("gsm", "adpcm", "mu_law", "telephone", "mp3", "opus")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,9 @@ class AugmentConfig:
     reverb_share: float = 0.2
     reverb_t60_s: tuple[float, float] = (0.1, 0.5)
     gain_db: tuple[float, float] = (-25.0, 5.0)
+    distortion_share: float = 0.15
+    impulse_share: float = 0.1
+    channel_share: float = 0.12
 
 
 def _fast_length(size: int) -> int:
@@ -68,6 +74,22 @@ def _noise(length: int, recordings: Sequence[np.ndarray], rng: np.random.Generat
     return np.fft.irfft(np.fft.rfft(rng.standard_normal(size)) * shape, size)[:length]
 
 
+def _distorted(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Weak second and third powers of the signal, as of loudspeakers (RawBoost 1, Tak et al. 2022)."""
+    unit = samples / max(float(np.abs(samples).max()), 1e-9)
+    second, third = rng.uniform(-0.2, 0.2), rng.uniform(-0.3, 0.3)
+    return unit + second * (unit**2 - np.mean(unit**2)) + third * unit**3
+
+
+def _with_impulses(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Up to 2 % of the samples moved by noise as large as themselves (RawBoost 2)."""
+    count = int(rng.uniform(0.0, 0.02) * samples.size)
+    places = rng.integers(0, samples.size, count)
+    changed = samples.copy()
+    changed[places] += rng.uniform(-0.8, 0.8, count) * samples[places]
+    return changed
+
+
 def _filtered(samples: np.ndarray, responses: Sequence[np.ndarray], size: int) -> np.ndarray:
     """Through all ``responses`` (spectra of a ``size``-point transform), cut to the length it had."""
     if not responses:
@@ -89,11 +111,19 @@ def _augment(
     if rng.random() < config.equaliser_share:
         responses.append(_equaliser(config, frequency_hz, rng))
     changed = _filtered(window, responses, size)
+    if rng.random() < config.distortion_share:
+        changed = _distorted(changed, rng)
+    if rng.random() < config.impulse_share:
+        changed = _with_impulses(changed, rng)
     if rng.random() < config.noise_share:
         noise = _noise(window.size, noises, rng)
         snr_db = rng.uniform(*config.snr_db)
         ratio = np.sqrt(np.mean(changed**2) / max(float(np.mean(noise**2)), 1e-12))
         changed = changed + noise * ratio * 10.0 ** (-snr_db / 20.0)
+    if rng.random() < config.channel_share:
+        channel = str(rng.choice(ON_THE_FLY))
+        peak = max(float(np.abs(changed).max()), 1e-9)
+        changed = through_channel((changed / peak * 0.7).astype(np.float32), channel, rng).astype(np.float64)
     if rng.random() < config.low_pass_share:
         band = _low_pass(config, frequency_hz, rng)
         changed = _filtered(changed, [band], size)
@@ -105,7 +135,9 @@ def _augment(
 def augment_batch(
     windows: np.ndarray, config: AugmentConfig, noises: Sequence[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """Reverb, equaliser, noise, low-pass, then level, clipping, and 16-bit rounding; ``[batch, time]`` in and out.
+    """Reverb, equaliser, distortion, noise, a channel, low-pass, then level, clipping, and 16-bit rounding.
+
+    ``[batch, time]`` in and out; each step for a share of the windows.
 
     ``noises``: float32 recordings at 16 kHz; may be empty.
     """

@@ -49,6 +49,19 @@ def _mu_law(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (np.sign(steps) * np.expm1(np.abs(steps) * np.log1p(MU)) / MU * peak).astype(np.float32)
 
 
+def _telephone_codec(samples: np.ndarray, rng: np.random.Generator, *, subtype: str) -> np.ndarray:
+    """An 8 kHz file codec of telephony: GSM full rate (13 kbit/s) or ADPCM (G.721, 32 kbit/s)."""
+    import soundfile as sf
+
+    peak = max(1.0, float(np.abs(samples).max()))
+    memory = io.BytesIO()
+    narrow = resample(samples / peak, SAMPLE_RATE_HZ, TELEPHONE_RATE_HZ)
+    sf.write(memory, narrow, TELEPHONE_RATE_HZ, format="WAV" if subtype == "GSM610" else "AU", subtype=subtype)
+    memory.seek(0)
+    decoded, rate_hz = sf.read(memory, dtype="float32")
+    return _fit(resample(decoded, rate_hz) * peak, samples.size)
+
+
 def _telephone(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """300 to 3400 Hz at 8 kHz with mu-law companding."""
     from scipy.signal import butter, sosfilt
@@ -78,6 +91,8 @@ CHANNELS: Mapping[str, Channel] = MappingProxyType(
         "opus": partial(_file_codec, container="OGG", subtype="OPUS"),
         "mu_law": _mu_law,
         "telephone": _telephone,
+        "gsm": partial(_telephone_codec, subtype="GSM610"),
+        "adpcm": partial(_telephone_codec, subtype="G721_32"),
         "low_pass": _random_low_pass,
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -26,6 +27,7 @@ __all__ = ["TrainConfig", "WindowSampler", "fit"]
 logger = logging.getLogger(__name__)
 SHORTEST_S, LONGEST_S = 1.0, 2.0
 CHANNEL_SHARE = 0.4
+AVERAGED_STEPS = 100
 OWN_CODEC = "own_codec"
 
 
@@ -109,6 +111,7 @@ class _State:
     checks_since_best: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def fit(
@@ -140,11 +143,29 @@ def fit(
             group["lr"] = learning_rate(config, state.step)
         loss = _step(network, optimiser, sampler, config, noises, state.step)
         state.step += 1
+        _follow(network, state)
         if state.step % config.check_every == 0 or state.step == config.steps:
-            _check(network, held, state, loss)
+            _check(_averaged(network, state), held, state, loss)
             _save(work, config, network, optimiser, state)
     network.load_state_dict(state.best)
     return network.eval(), state.history
+
+
+def _follow(network: MelCnn, state: _State) -> None:
+    """Running mean of weights and batch statistics over about ``AVERAGED_STEPS``: steadier than any single step."""
+    keep = min(1.0 - 1.0 / AVERAGED_STEPS, state.step / (state.step + 10.0))
+    for name, value in network.state_dict().items():
+        if name in state.average and value.is_floating_point():
+            state.average[name].lerp_(value.detach(), 1.0 - keep)
+        else:
+            state.average[name] = value.detach().clone()
+
+
+def _averaged(network: MelCnn, state: _State) -> MelCnn:
+    """A copy with the running mean of the weights."""
+    twin = copy.deepcopy(network)
+    twin.load_state_dict(state.average)
+    return twin.eval()
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -229,6 +250,7 @@ def _save(work: Path | None, config: TrainConfig, network: MelCnn, optimiser: An
 
     tensors = {f"network.{name}": value.contiguous() for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value.contiguous() for name, value in state.best.items()}
+    tensors |= {f"average.{name}": value.contiguous() for name, value in state.average.items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     progress = {name: getattr(state, name) for name in ("step", "best_loss", "checks_since_best", "history")}
@@ -249,7 +271,7 @@ def _resume(work: Path | None, config: TrainConfig, network: MelCnn, optimiser: 
         tensors: Mapping[str, torch.Tensor] = {name: stream.get_tensor(name) for name in stream.keys()}
     if metadata["config"] != _fingerprint(config):
         raise ValueError(f"{path}: was made with another configuration; give another work folder or remove it")
-    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "optimiser": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "best": {}, "average": {}, "optimiser": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
@@ -261,4 +283,4 @@ def _resume(work: Path | None, config: TrainConfig, network: MelCnn, optimiser: 
     progress = json.loads(metadata["progress"])
     full = optimiser.state_dict()
     optimiser.load_state_dict({"state": per_parameter, "param_groups": full["param_groups"]})
-    return _State(best=parts["best"], **progress)
+    return _State(best=parts["best"], average=parts["average"], **progress)

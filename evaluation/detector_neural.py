@@ -28,7 +28,7 @@ BATCH = 8
 LEARNING_RATE = 2e-3
 LOSS_FFTS = (256, 512, 1024)
 LATENT_LEVELS = 7
-STEPS = 200
+STEPS = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ VERBS = {
     "compare": ("reports.cli.compare", "two audits: findings new, fixed, regressed, within noise"),
     "plan": ("evaluation.cli.plan", "lay down policy, prompts, slices, seeds and sample sizes before an audit"),
     "detect": ("evaluation.cli.detect", "say of audio files whether they are synthetic speech, or give no opinion"),
+    "detect-eval": ("evaluation.cli.detect_eval", "error rates of any detector from a protocol and a score file"),
     "difference": ("evaluation.cli.difference", "two systems on the same prompts: paired differences with p-values"),
     "slices": ("evaluation.cli.slices", "measures by group of speakers, generated minus recorded"),
     "likelihood": ("evaluation.cli.likelihood", "rank pairs of words or sentences by the model's likelihood"),
