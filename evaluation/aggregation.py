@@ -61,9 +61,7 @@ def summarise(run: RunFolder, *, seed: int, held_out: Callable[[str], HeldOut] |
     return frame
 
 
-def _set_rows(
-    run: RunFolder, records: Sequence[GenerationRecord], resampler: Resampler
-) -> list[Mapping[str, object]]:
+def _set_rows(run: RunFolder, records: Sequence[GenerationRecord], resampler: Resampler) -> list[Mapping[str, object]]:
     """Numbers of whole sets, which bring their own intervals."""
     systems = {record.role: record.system for record in records}
     return [

@@ -87,9 +87,10 @@ def measured_spread(run: str | Path, name: str) -> dict[str, Any]:
         spread = spread_of(values, both["below"].to_numpy(np.float64), both["speaker_id"].to_numpy())
         if spread.between == spread.within == 0.0:
             raise ValueError(f"{run}: all clips agree on {name}, which shows no spread; name a pilot with more clips")
-        source = (
-            f"{role} minus {against}, {len(both)} prompts of {both['speaker_id'].nunique()} speakers, {folder.path}"
-        )
+        if spread.between == spread.within == 0.0:
+            raise ValueError(f"{run}: all clips agree on {name}, which shows no spread; name a pilot with more clips")
+        n_speakers = both["speaker_id"].nunique()
+        source = f"{role} minus {against}, {len(both)} prompts of {n_speakers} speakers, {folder.path}"
         return {"measure": f"{entry['scorer']}/{entry['measure']}", "unit": entry["unit"], "between": spread.between,
                 "within": spread.within, "source": source}  # fmt: skip
     raise ValueError(f"{run}: {name} has no two roles on the same prompts of two speakers; name another pilot")

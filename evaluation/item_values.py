@@ -31,11 +31,10 @@ def find_measure(measures: Sequence[Mapping[str, Any]], name: str) -> Mapping[st
 
 
 def item_values(scores: pd.DataFrame, entry: Mapping[str, Any], role: str) -> pd.DataFrame:
-    """Columns ``utterance_id, speaker_id, status, above, below`` of every item of a role; NaN where status is not ok."""
+    """Columns ``utterance_id, speaker_id, status, above, below`` of every item of a role; NaN unless status is ok."""
     ratio = entry["aggregate"] == "ratio_of_sums"
-    rows = rows_where(
-        scores, scorer=entry["scorer"], role=role, measure=entry["numerator"] if ratio else entry["measure"]
-    )
+    name = entry["numerator"] if ratio else entry["measure"]
+    rows = rows_where(scores, scorer=entry["scorer"], role=role, measure=name)
     frame = rows.loc[:, ["item_id", "utterance_id", "speaker_id", "status", "value"]].rename(columns={"value": "above"})
     if not ratio:
         return frame.assign(below=np.where(frame["status"] == "ok", 1.0, np.nan)).reset_index(drop=True)

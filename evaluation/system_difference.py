@@ -75,8 +75,9 @@ def compare_systems(
     if unlike and not force:
         listed = "; ".join(f"{name}: {a} against {b}" for name, (a, b) in sorted(unlike.items()))
         raise ValueError(
-            f"{old} and {new} were scored by different evaluators ({listed}); score the older run again"
-                         " with audiolm-audit score, or compare with --force, which marks the rows as unsound")  # fmt: skip
+            f"{old} and {new} were scored by different evaluators ({listed}); score the older run again with"
+            " audiolm-audit score, or compare with --force, which marks the rows as unsound"
+        )
     later = {(e["scorer"], e["measure"]) for e in entries[1]}
     resampler, found = Resampler(seed=seed), []
     for entry in entries[0]:

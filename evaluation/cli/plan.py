@@ -66,7 +66,8 @@ def _effect(args: argparse.Namespace) -> int:
         f" {plan.effect:g} {plan.unit} (80 % power, two-sided 5 %; they show {plan.smallest_effect:.3g} or more)"
     )
     print(
-        f"spread between speakers {plan.between_sd:.3g}, within a speaker {plan.within_sd:.3g} {plan.unit}: {plan.source}"
+        f"spread between speakers {plan.between_sd:.3g}, within a speaker {plan.within_sd:.3g} {plan.unit}:"
+        f" {plan.source}"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""Measures by group of speakers, generated minus recorded, with adjusted p-values and cells that are too small shown."""
+"""Measures by group of speakers, generated minus recorded, with adjusted p-values; cells that are too small stay."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ MEASURES = ("word_error/wer", "speaker_similarity/cosine")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="folder of a scored run")
-    parser.add_argument(
-        "--by", nargs="+", metavar="COLUMN", help="columns to slice by (default: all groups of the run)"
-    )
+    parser.add_argument("--by", nargs="+", metavar="COLUMN", help="columns (default: all groups of the run)")
     parser.add_argument("--manifest", type=Path, help="take the columns from this table instead, by utterance_id")
     parser.add_argument("--measures", nargs="+", metavar="SCORER/MEASURE", help=f"default: {' '.join(MEASURES)}")
     parser.add_argument("--roles", nargs="+", default=list(ROLES), metavar="ROLE")

@@ -71,7 +71,7 @@ def make_pair(kind: str, first: Voice, others: Sequence[Voice], seed: int) -> Pa
 
 def _choices(kind: str, first: Voice, others: Sequence[Voice]) -> tuple[list[Voice], list[Voice]] | str:
     """Recordings that continue alike, and those that change the one thing."""
-    usable = [v for v in others if v.name != first.name and v.duration_s >= CHANGE_S and v.speaker and first.speaker]
+    usable = [v for v in others if v.name != first.name and v.duration_s >= CHANGE_S + FADE_S and v.speaker and first.speaker]
     same = [voice for voice in usable if voice.speaker == first.speaker]
     rest = [voice for voice in usable if voice.speaker != first.speaker]
     if kind == "control":
@@ -104,8 +104,8 @@ def _spliced(start: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
 
 def _from_sound(samples: np.ndarray) -> np.ndarray:
-    """Two seconds from where the recording first has sound."""
-    size = _samples(CHANGE_S)
+    """Two seconds, and the fade before them, from where the recording first has sound."""
+    size = _samples(CHANGE_S + FADE_S)
     loud = np.flatnonzero(np.abs(samples) > 0.05 * np.abs(samples).max())
     start = int(min(loud[0], len(samples) - size)) if len(loud) else 0
     return samples[start : start + size]

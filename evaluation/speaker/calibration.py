@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from audiolm.audio import AudioClip
+from evaluation.speaker import embed_all
 
 __all__ = ["LogRatioLine", "Operating", "cllr_bit", "equal_error_rate", "fit_log_ratio"]
 
@@ -107,14 +108,14 @@ def _embed(manifest: Path, encoder) -> list[_Embedded]:
     rows = rows.assign(corpus=[str(name).split("-")[0] for name in rows["speaker"]])
     rows = rows[rows["corpus"].isin(CORPORA)].sort_values("utterance_id")
     rows = rows.groupby("speaker").head(MAX_UTTERANCES_PER_SPEAKER)
-    embedded = []
+    kept, clips = [], []
     for row in rows.itertuples():
         clip = AudioClip.from_file(manifest.parent / str(row.path)).at_rate(16_000)
-        prompt = encoder.embed(clip.cut(0.0, PROMPT_S))
-        rest = encoder.embed(clip.cut(PROMPT_S, PROMPT_S + CLIP_S))
-        if prompt is not None and rest is not None:
-            embedded.append(_Embedded(str(row.corpus), str(row.speaker), prompt, rest))
-    return embedded
+        kept.append((str(row.corpus), str(row.speaker)))
+        clips += [clip.cut(0.0, PROMPT_S), clip.cut(PROMPT_S, PROMPT_S + CLIP_S)]
+    vectors = embed_all(encoder, clips)
+    pairs = zip(kept, vectors[::2], vectors[1::2], strict=True)
+    return [_Embedded(*names, one, two) for names, one, two in pairs if one is not None and two is not None]
 
 
 def _trials(embedded: Sequence[_Embedded]) -> Mapping[str, np.ndarray]:
