@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from reports.formats import clean, isolate
 from reports.policy import load_policy
 from reports.schemas import AuditSummary, Comparison, FindingChange, FindingList, FindingRow
 
-__all__ = ["Audit", "compare_runs", "open_audit", "write_comparison"]
+__all__ = ["Audit", "audit_facts", "compare_runs", "open_audit", "unlike_evaluators", "write_comparison"]
 
 CHANGES = ("new", "regressed", "fixed", "improved", "changed", "within noise", "same", "not comparable")
 
@@ -64,7 +64,12 @@ def open_audit(folder: Path) -> Audit:
 
 
 def compare_runs(old: Audit, new: Audit) -> Comparison:
-    """Every finding of either audit, gravest changes first."""
+    """Every finding of either audit, gravest changes first.
+
+    Raises:
+        ValueError: no evaluator ran in both audits in the same version.
+    """
+    unlike_evaluators((old, new))
     prompts = [_prompts_digest(audit) for audit in (old, new)]
     same_prompts = bool(prompts[0]) and prompts[0] == prompts[1]
     names = list(dict.fromkeys([*old.findings, *new.findings]))
@@ -73,8 +78,8 @@ def compare_runs(old: Audit, new: Audit) -> Comparison:
     counts = Counter(change.change for change in changes)
     return Comparison(
         schema_version=1,
-        old=_facts(old),
-        new=_facts(new),
+        old=audit_facts(old),
+        new=audit_facts(new),
         same_prompts=same_prompts,
         warnings=_warnings(old, new, same_prompts),
         counts={name: counts[name] for name in CHANGES},
@@ -82,12 +87,33 @@ def compare_runs(old: Audit, new: Audit) -> Comparison:
     )
 
 
-def _facts(audit: Audit) -> dict[str, str]:
+def audit_facts(audit: Audit) -> dict[str, str]:
+    """What names a run and its system."""
     summary = audit.summary
     return {
         "run_id": summary.run_id, "system": summary.system, "system_digest": summary.system_digest,
         "worst_severity": summary.worst_severity, "policy_sha256": summary.policy_sha256,
     }  # fmt: skip
+
+
+def unlike_evaluators(audits: Sequence[Audit]) -> tuple[set[str], list[str]]:
+    """Evaluators that are not the same in all audits, and a sentence for each of them.
+
+    Raises:
+        ValueError: there is none, so nothing can be compared.
+    """
+    versions = [audit.summary.evaluators for audit in audits]
+    names = sorted({measure.scorer for audit in audits for measure in audit.context.run.measures})
+    shared = {name for name in names if len({found.get(name) for found in versions}) == 1}
+    if names and not shared:
+        runs = ", ".join(str(audit.context.run.folder) for audit in audits)
+        raise ValueError(
+            f"{runs}: no evaluator ran in all of them in the same version, so no number can be compared; score the"
+            " older runs again (audiolm-audit score), then build their reports"
+        )
+    unlike = [name for name in names if name not in shared]
+    sentence = "Evaluator {} is not the same in all runs, so its measures are left out."
+    return set(unlike), [sentence.format(isolate(name)) for name in unlike]
 
 
 def _prompts_digest(audit: Audit) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter
 
 __all__ = [
     "AuditSummary", "Comparison", "DigestFile", "FindingChange", "FindingList", "FindingRow", "Indicator", "Plan",
-    "RunRecord", "json_schemas",
+    "RankedSystem", "Ranking", "RankingTable", "RunRecord", "json_schemas",
 ]  # fmt: skip
 
 Severity = Literal["info", "minor", "major", "blocking"]
@@ -230,6 +230,41 @@ class Comparison(_Strict):
     changes: list[FindingChange]
 
 
+class RankedSystem(_Strict):
+    """One system's number in one measure, and the ranks that the data do not exclude."""
+
+    run_id: str
+    estimate: float
+    ci_low: float | None
+    ci_high: float | None
+    rank_low: int = Field(ge=1, description="best rank not excluded")
+    rank_high: int = Field(ge=1, description="worst rank not excluded")
+
+
+class RankingTable(_Strict):
+    """A measure in a role, best system first."""
+
+    measure: str
+    title: str
+    role: str
+    role_title: str
+    unit: str
+    better: Literal["higher", "lower"]
+    n_prompts: int = Field(ge=1, description="prompts that all runs share")
+    n_speakers: int
+    systems: list[RankedSystem]
+
+
+class Ranking(_Strict):
+    """``ranking.json``: three or more audits side by side."""
+
+    schema_version: Literal[1]
+    runs: list[dict[str, str]]
+    warnings: list[str]
+    verdicts: dict[str, list[str]] = Field(description="risk to verdicts, in the order of runs")
+    tables: list[RankingTable]
+
+
 MODELS: dict[str, type[BaseModel]] = {
     "findings": FindingList,
     "run": RunRecord,
@@ -237,6 +272,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "digests": DigestFile,
     "plan": Plan,
     "comparison": Comparison,
+    "ranking": Ranking,
 }
 
 
