@@ -202,7 +202,11 @@ def _as_type(where: str, hint: Any, value: Any) -> Any:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise CheckpointError(f"{where} is {value!r}; give a list")
-        return tuple(_as_type(where, arguments[0], entry) if arguments else entry for entry in value)
+        if not arguments or arguments[-1] is Ellipsis:
+            return tuple(_as_type(where, arguments[0], entry) if arguments else entry for entry in value)
+        if len(value) != len(arguments):
+            raise CheckpointError(f"{where} is {value!r}; give a list of {len(arguments)}")
+        return tuple(_as_type(where, argument, entry) for argument, entry in zip(arguments, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (int, float, str, bool) and (type(value) is not hint):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from audiolm.codec.adversarial import contest
@@ -24,7 +25,8 @@ Compare = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdversaryConfig:
     """``start``: step from which the discriminators play; the shares say how much of the decoder's gradient each of
-    reconstruction, deceiving the discriminators and matching their features decides."""
+    reconstruction, deceiving the discriminators and matching their features decides. ``balanced`` off makes the shares
+    plain weights of the losses, whatever their gradients' scales (what SoundStream does; kept for comparison)."""
 
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(
@@ -36,6 +38,7 @@ class AdversaryConfig:
     reconstruction_share: float = 2.0
     adversarial_share: float = 1.0
     feature_share: float = 1.0
+    balanced: bool = True
 
 
 class Adversary:
@@ -61,14 +64,14 @@ class Adversary:
         return step >= self.config.start
 
     def judge(self, decoded: Tensor, target: Tensor, compare: Compare, part: Part) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses to report, and a scalar whose gradient at ``decoded`` is the balanced one.
+        """Losses to report, and a scalar whose gradient at ``decoded`` is the combined one.
 
         The discriminators' own gradients are added up on the way.
         """
         result = contest(self.discriminator, target, decoded)  # type: ignore[arg-type]
         losses, reconstruction = compare(result.output, target)
         shares = {"reconstruction": reconstruction, "adversarial": result.adversarial, "features": result.features}
-        gradient, _ = self.balancer.gradient(shares, result.output)
+        gradient = self._combined(shares, result.output)
         weights = [weight for weight in self.discriminator.parameters() if weight.requires_grad]
         (result.discriminator * part.weight).backward(inputs=weights)
         reported = losses | {
@@ -78,6 +81,13 @@ class Adversary:
             "separation": result.discriminator.new_tensor(result.separation),
         }
         return reported, (decoded * gradient).sum()
+
+    def _combined(self, losses: Mapping[str, Tensor], output: Tensor) -> Tensor:
+        """The gradient that the decoder gets, shaped as ``output``."""
+        if self.config.balanced:
+            return self.balancer.gradient(losses, output)[0]
+        total = torch.stack([self.balancer.weights[name] * loss for name, loss in losses.items()]).sum()
+        return torch.autograd.grad(total, output, retain_graph=True)[0]
 
     def update(self, step: int) -> dict[str, float]:
         """Apply the discriminators' gradients."""

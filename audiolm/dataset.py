@@ -97,8 +97,14 @@ def split_of_speaker(speaker: str) -> str:
 
 
 def draw_crops(recordings: list[Recording], *, batch: int, length: int, rng: np.random.Generator) -> Tensor:
-    """Random crops ``[batch, length]``, drawn in proportion to recording length; short recordings end in silence."""
+    """Random crops ``[batch, length]``, drawn in proportion to recording length; short recordings end in silence.
+
+    Raises:
+        ValueError: no recording has a sample.
+    """
     lengths = np.array([len(item.samples) for item in recordings], dtype=np.float64)
+    if not lengths.sum():
+        raise ValueError(f"{len(recordings)} recordings hold no samples; give at least one with sound")
     chosen = rng.choice(len(recordings), size=batch, p=lengths / lengths.sum())
     crops = np.zeros((batch, length), dtype=np.float32)
     for row, index in enumerate(chosen):

@@ -41,6 +41,7 @@ class Outer:
     rate: float = 0.5
     limit: int | None = None
     kind: Literal["a", "b"] = "a"
+    weights: tuple[tuple[str, float], ...] = ()
     inner: Inner = field(default_factory=Inner)
 
 
@@ -173,3 +174,7 @@ def test_configuration_values_take_their_declared_types() -> None:
     built = config_from_dict(Outer, {"name": "x", "strides": [1, 2], "rate": 1, "limit": 4, "inner": {"width": 2}})
     assert built == Outer(name="x", strides=(1, 2), rate=1.0, limit=4, inner=Inner(width=2))
     assert isinstance(built.rate, float) and isinstance(built.strides, tuple)
+    pairs = config_from_dict(Outer, {"name": "x", "weights": [["mel", 1], ["band", 0.5]]}).weights
+    assert pairs == (("mel", 1.0), ("band", 0.5)) and isinstance(pairs[0][1], float)
+    with pytest.raises(CheckpointError, match="Outer.weights is .*; give a list of 2"):
+        config_from_dict(Outer, {"name": "x", "weights": [["mel", 1, 2]]})

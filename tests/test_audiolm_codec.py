@@ -75,7 +75,7 @@ def test_encoder_is_causal(front_end: str) -> None:
     assert not torch.allclose(before[..., 10:], after[..., 10:])
 
 
-@pytest.mark.parametrize(("front_end", "look_ahead"), [("seanet", 0), ("spectral", 640 - 160)])
+@pytest.mark.parametrize(("front_end", "look_ahead"), [("seanet", 0), ("spectral", 640 - 160), ("magnitude", 960)])
 def test_decoder_sees_no_more_than_its_stated_look_ahead(front_end: str, look_ahead: int) -> None:
     codec = ready(front_end)
     codes = torch.randint(0, 16, (1, 3, 20), generator=torch.Generator().manual_seed(5))

@@ -104,7 +104,8 @@ def test_the_card_states_parts_digests_and_counts(tmp_path: Path) -> None:
     for name in FOLDERS:
         weights = (tmp_path / "m" / name / "model.safetensors").read_bytes()
         assert hashlib.sha256(weights).hexdigest() in card
-    fine = sum(weight.numel() for weight in model.parts.fine.parameters())  # pyright: ignore[reportOptionalMemberAccess]
+    assert model.parts.fine is not None
+    fine = sum(weight.numel() for weight in model.parts.fine.parameters())
     assert f"| {fine:,} |" in card and '"data": "noise"' in card and model.describe()["digest"] in card
 
 

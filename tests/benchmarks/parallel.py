@@ -76,15 +76,15 @@ def losses(model: AudioLM, clips: Sequence[np.ndarray]) -> list[Row]:
     """Nats per code and level. Autoregressive: exact. Parallel: of one pass over all codes of the level, and the mean
     over masks of every size, which is what one code per pass in random order pays (Hoogeboom et al. 2021)."""
     parts = model.parts
-    if parts.parallel is None:
-        raise ValueError("this model has no parallel decoder")
+    if parts.parallel is None or parts.fine is None:
+        raise ValueError("this model lacks the parallel decoder or the fine stage; name one that has both")
     pieces = [clip[: int(CROP_S * RATE_HZ)] for clip in clips if len(clip) >= CROP_S * RATE_HZ]
     semantic = [encode_long(parts.tokenizer, torch.from_numpy(piece)).numpy() for piece in pieces]
     codes = [parts.codec.encode(torch.from_numpy(p)[None])[0, : parts.levels].numpy() for p in pieces]
-    n_coarse, window = parts.coarse.config.layout.n_coarse, parts.fine.config.window  # pyright: ignore[reportOptionalMemberAccess]
+    n_coarse, window = parts.coarse.config.layout.n_coarse, parts.fine.config.window
     exact = _stage_losses(parts.coarse, semantic, [row[:n_coarse] for row in codes])
     blocks = [row[:, at : at + window] for row in codes for at in range(0, row.shape[1], window)]
-    exact += _stage_losses(parts.fine, [row[:n_coarse] for row in blocks], [row[n_coarse:] for row in blocks])  # pyright: ignore[reportArgumentType]
+    exact += _stage_losses(parts.fine, [row[:n_coarse] for row in blocks], [row[n_coarse:] for row in blocks])
     one, any_order = _masked_losses(parts.parallel, semantic, codes)
     rows = []
     for level, values in enumerate(zip(exact, one, any_order, strict=True)):
