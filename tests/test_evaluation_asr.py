@@ -100,3 +100,22 @@ def test_whisper_runs_offline_from_a_weights_file(monkeypatch: pytest.MonkeyPatc
     assert transcribe([clip], recogniser="whisper:toy.en") == first
     assert isinstance(first[0], str)
     assert len(Whisper("toy.en").fingerprint()["asr_model_sha256"]) == 64
+
+
+def test_whisper_hears_the_same_alone_and_among_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Blocks have one size, so neighbours, their number and their order change no text."""
+    model = pytest.importorskip("whisper.model")
+    dims = model.ModelDimensions(80, 1500, 16, 2, 1, 51864, 12, 16, 2, 1)
+    state = {
+        name: torch.randn(tensor.shape, generator=torch.Generator().manual_seed(4)) * 0.3
+        if tensor.is_floating_point() and tensor.ndim > 1
+        else tensor
+        for name, tensor in model.Whisper(dims).state_dict().items()
+    }
+    torch.save({"dims": vars(dims), "model_state_dict": state}, tmp_path / "toy.en.pt")
+    monkeypatch.setenv("AUDIOLM_WHISPER_DIR", str(tmp_path))
+    decode = Whisper("toy.en").load("cpu")
+    clips = [babble(seed, 0.3 + 0.1 * seed, 0.1) for seed in range(10)]
+    together = decode(clips)
+    assert together == [decode([clip])[0] for clip in clips]
+    assert decode(clips[::-1]) == together[::-1]

@@ -16,11 +16,16 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from audiolm.audio import AudioClip, AudioError
 
 __all__ = ["Whisper"]
 
 SAMPLE_RATE_HZ = 16_000
+WINDOW_S = 30.0
+BATCH = 8
+"""Clips decoded together; part of the fingerprint, since it decides rounding."""
 SIZE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -53,7 +58,9 @@ class Whisper:
         model = whisper.load_model(str(self.weights), device=device)
 
         def transcribe(clips: Sequence[AudioClip]) -> list[str]:
-            return [_decode(model, clip) for clip in clips]
+            short = [place for place, clip in enumerate(clips) if clip.duration_s <= WINDOW_S]
+            texts = dict(zip(short, _decode_batch(model, [clips[place] for place in short]), strict=True))
+            return [texts[place] if place in texts else _decode(model, clip) for place, clip in enumerate(clips)]
 
         return transcribe
 
@@ -73,16 +80,46 @@ class Whisper:
         digest = _digest(path, path.stat().st_mtime_ns) if path.is_file() else "none"
         return {
             "asr": f"openai-whisper {installed} {self.size}",
-            "asr_settings": "language=en,temperature=0,condition_on_previous_text=False",
+            "asr_settings": f"language=en,temperature=0,condition_on_previous_text=False,batch={BATCH},no_timestamps",
             "asr_model_sha256": digest,
         }
 
 
-def _decode(model, clip: AudioClip) -> str:
+def _decode_batch(model, clips: Sequence[AudioClip]) -> list[str]:
+    """Texts of clips that fit one window, decoded together in blocks of one fixed size.
+
+    The last block is filled up with silence: a matrix product rounds by its shape, so a clip's text does not depend on
+    how many others there are.
+    """
+    import torch
+    import whisper
+
+    options = whisper.DecodingOptions(
+        language="en", temperature=0.0, without_timestamps=True, fp16=model.device.type == "cuda"
+    )
+    texts: list[str] = []
+    for start in range(0, len(clips), BATCH):
+        block = [_checked(clip).samples for clip in clips[start : start + BATCH]]
+        filled = [*block, *[np.zeros(1, dtype=np.float32)] * (BATCH - len(block))]
+        mels = torch.stack([
+            whisper.log_mel_spectrogram(whisper.pad_or_trim(samples), model.dims.n_mels) for samples in filled
+        ]).to(model.device)  # fmt: skip
+        with torch.inference_mode():
+            results = whisper.decode(model, mels.half() if options.fp16 else mels, options)
+        texts += [result.text.strip() for result in results[: len(block)]]  # type: ignore[union-attr]
+    return texts
+
+
+def _checked(clip: AudioClip) -> AudioClip:
     if clip.sample_rate_hz != SAMPLE_RATE_HZ:
         raise AudioError(f"Whisper needs {SAMPLE_RATE_HZ} Hz, not {clip.sample_rate_hz} Hz; resample the clip")
+    return clip
+
+
+def _decode(model, clip: AudioClip) -> str:
+    """A clip of several windows, one after another, without text carried over."""
     result = model.transcribe(
-        clip.samples,
+        _checked(clip).samples,
         language="en",
         temperature=0.0,
         condition_on_previous_text=False,

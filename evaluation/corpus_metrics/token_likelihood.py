@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from evaluation.corpus_metrics import CorpusResult, CorpusView
 from evaluation.metrics import Measure, MetricSpec, Skipped
 from evaluation.protocols import HasLikelihood
 
-__all__ = ["CORPUS_METRIC"]
+__all__ = ["CORPUS_METRIC", "stage_sums"]
 
 STAGES = ("semantic", "coarse", "fine")
 SOURCE = "cross-entropy of the stage's own targets (Borsos et al. 2023, section III-C)"
@@ -52,14 +54,8 @@ class TokenLikelihood:
                 if not isinstance(system, HasLikelihood):
                     items[record.item_id] = _all("the system gives no likelihood")
                     continue
-                found = system.token_nats(view.clip(record, system.sample_rate_hz).samples)  # type: ignore[attr-defined]
-                values: dict[str, float | Skipped] = {}
-                for stage in STAGES:
-                    nats = found.get(stage)
-                    absent = Skipped(f"the system has no {stage} stage")
-                    values[f"{stage}_nats"] = absent if nats is None else float(nats.sum())
-                    values[f"{stage}_tokens"] = absent if nats is None else float(nats.size)
-                items[record.item_id] = values
+                samples = view.clip(record, system.sample_rate_hz).samples  # type: ignore[attr-defined]
+                items[record.item_id] = stage_sums(system.token_nats(samples))
         return CorpusResult(items=items)
 
     def status(self) -> tuple[str, str]:
@@ -67,6 +63,17 @@ class TokenLikelihood:
 
     def fingerprint(self) -> Mapping[str, str]:
         return {"definition": f"{SPEC.name} {SPEC.version}"}
+
+
+def stage_sums(nats: Mapping[str, np.ndarray]) -> dict[str, float | Skipped]:
+    """Nats and tokens of each stage from nats ``[level, frame]``."""
+    values: dict[str, float | Skipped] = {}
+    for stage in STAGES:
+        found = nats.get(stage)
+        absent = Skipped(f"the system has no {stage} stage")
+        values[f"{stage}_nats"] = absent if found is None else float(found.sum())
+        values[f"{stage}_tokens"] = absent if found is None else float(found.size)
+    return values
 
 
 def _all(reason: str) -> dict[str, float | Skipped]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from evaluation.corpus_metrics.likelihood_pairs import score_pair
+from evaluation.corpus_metrics.token_likelihood import stage_sums
 from evaluation.distribution.frechet import extrapolate, frechet_distance
 from evaluation.distribution.kernel import kernel_distance, median_width
 from evaluation.likelihood.chance import chance_band
@@ -80,7 +81,16 @@ def _planted_run() -> float:
     return float(TokenIndex(training).longest_run(asked))
 
 
+def _uniform() -> float:
+    """Nats per token of a model that spreads evenly over 1,024 codes of 4 levels."""
+    values = stage_sums({"coarse": np.full((4, 50), np.log(1024.0))})
+    nats, tokens = values["coarse_nats"], values["coarse_tokens"]
+    return nats / tokens if isinstance(nats, float) and isinstance(tokens, float) else float("nan")
+
+
 ORACLES = (
+    Oracle(scorer="likelihood_tokens", name="an even spread over 1,024 codes", unit="nats per token",
+           expected=float(np.log(1024.0)), tolerance=1e-9, ask=_uniform),
     Oracle(scorer="distribution", name="two diagonal Gaussians, 4 * 1 + 3²", unit="", expected=13.0, tolerance=1e-8,
            ask=_diagonal),
     Oracle(scorer="distribution", name="a set against itself", unit="", expected=0.0, tolerance=1e-8,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from evaluation.metrics.speaker_drift import METRIC as DRIFT
 from evaluation.metrics.speaker_similarity import METRIC
 from evaluation.oracles import Oracle
-from evaluation.oracles._sounds import value_of, voice
+from evaluation.oracles._sounds import RATE_HZ, value_of, voice
 from evaluation.speaker.calibration import equal_error_rate, fit_log_ratio
 
 __all__ = ["ORACLES"]
@@ -21,7 +22,15 @@ def _trials() -> tuple[np.ndarray, np.ndarray]:
     return quantiles + DISTANCE, quantiles
 
 
+def _first_window() -> float:
+    """The prompt is the clip's own first window."""
+    clip = voice(seconds=4.0)
+    return value_of(DRIFT, "first_cosine", clip, prompt=clip[: int(1.6 * RATE_HZ)])
+
+
 ORACLES = (
+    Oracle(scorer="speaker_drift", name="prompt and first window are one sound", unit="cosine", expected=1.0,
+           tolerance=1e-4, ask=_first_window),
     Oracle(scorer="speaker_similarity", name="a clip and itself at half the amplitude", unit="cosine", expected=1.0,
            tolerance=1e-4, ask=lambda: value_of(METRIC, "cosine", voice(gain=0.5), prompt=voice())),
     Oracle(scorer="speaker_similarity", name="equal error rate of two Gaussians two deviations apart", unit="share",
