@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from audiolm.codec.losses import MelLoss, SpectralLoss
 from audiolm.codec.quantizer import ResidualQuantizer, _nearest
 
 FRONT_ENDS = ("seanet", "spectral")
+"""Those that train on waveforms."""
+EVERY = pytest.mark.parametrize("front_end", (*FRONT_ENDS, "magnitude"))
 
 
 def tiny(front_end: str) -> CodecConfig:
@@ -28,7 +32,8 @@ def tiny(front_end: str) -> CodecConfig:
     )
 
 
-def ready(front_end: str) -> SoundStream:
+def fresh(front_end: str) -> SoundStream:
+    """A codec of its own, for a test that changes it."""
     torch.manual_seed(0)
     codec = SoundStream(tiny(front_end))
     noise = torch.randn(4, 16_000, generator=torch.Generator().manual_seed(1)) * 0.1
@@ -38,13 +43,17 @@ def ready(front_end: str) -> SoundStream:
     return codec.eval()
 
 
+ready = lru_cache(fresh)
+"""The same codec for all tests that only look at it."""
+
+
 def test_paper_preset_is_six_kilobits_at_fifty_frames() -> None:
     config = paper_codec()
     assert (config.hop, config.frame_rate_hz, config.bitrate_bps) == (320, 50.0, 6000.0)
     assert nano_codec().bitrate_bps == 6000.0
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@EVERY
 @pytest.mark.parametrize("length", [1, 319, 320, 321, 3200, 5001])
 def test_lengths_and_code_range(front_end: str, length: int) -> None:
     codec = ready(front_end)
@@ -57,13 +66,13 @@ def test_lengths_and_code_range(front_end: str, length: int) -> None:
     assert codec.decode(codes).shape == (2, frames * 320)
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@EVERY
 def test_no_samples_is_refused(front_end: str) -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         ready(front_end).encode(torch.zeros(1, 0))
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@EVERY
 def test_encoder_is_causal(front_end: str) -> None:
     codec = ready(front_end)
     samples = torch.randn(1, 6400, generator=torch.Generator().manual_seed(4)) * 0.1
@@ -114,7 +123,7 @@ def test_bad_codes_are_refused(codes: torch.Tensor, message: str) -> None:
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
 def test_gradient_reaches_every_weight(front_end: str) -> None:
-    codec = ready(front_end).train()
+    codec = fresh(front_end).train()
     samples = torch.randn(2, 6400, generator=torch.Generator().manual_seed(7)) * 0.1
     output, quantized = codec(samples, generator=torch.Generator().manual_seed(8))
     assert quantized is not None
@@ -172,7 +181,7 @@ def test_dead_codes_are_restarted() -> None:
 
 
 def test_straight_through_and_dropout() -> None:
-    codec = ready("spectral")
+    codec = fresh("spectral")
     latents = torch.randn(64, 8, 5, generator=torch.Generator().manual_seed(3), requires_grad=True)
     codec.quantizer.train()
     result = codec.quantizer(latents, generator=torch.Generator().manual_seed(4))
