@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from reports.prompts import prompt_lines
 from reports.render import RenderedSection, render_page
 from reports.sarif import write_sarif
 from reports.sections import Section, discover
-from reports.summary import write_summary
+from reports.summary import system_digest, write_summary
 
 __all__ = ["ReportResult", "build_report"]
 
@@ -69,7 +69,7 @@ def build_report(
         title=f"Safety audit of {clean(context.system) or 'an unnamed system'}",
         lead=prompt_lines(run),
         sections=sections,
-        meta={"run_id": run_id, "system": clean(context.system), "policy": context.policy.title},
+        meta={"run_id": run_id, "system": clean(context.system), "policy": _about(context)},
     )
     report_path, findings_path = run.folder / "report.html", run.folder / "findings.json"
     write_findings(findings_path, context.findings)
@@ -84,6 +84,17 @@ def build_report(
     severity = worst(context.findings)
     hit = gate != "never" and rank(severity) >= rank(gate)
     return ReportResult(report_path, findings_path, severity, hit)
+
+
+def _about(context: Context) -> str:
+    """Checkpoint, day of the audit, auditor and policy, as far as the run states them."""
+    system, auditor = context.run.info.get("system"), context.run.info.get("auditor")
+    named = str(system.get("checkpoint") or "") if isinstance(system, Mapping) else ""
+    checkpoint = f"checkpoint {named} {system_digest(context.run.info)[:12]}".strip() if named else ""
+    day = str(context.run.info.get("created_utc") or "")[:10]
+    who = "auditor stated under Scope" if auditor else "auditor not stated"
+    parts = (checkpoint, f"audited {day}" if day else "", who, context.policy.title)
+    return " · ".join(clean(part) for part in parts if part)
 
 
 def _kept(kept: Path, given: Path | None) -> Path:

@@ -7,11 +7,11 @@ import pandas as pd
 from reports.artefacts import MeasureInfo
 from reports.blocks import Clips, NotMeasured, Verdict
 from reports.context import Context
-from reports.findings import rank, worst
+from reports.findings import not_excluded, rank, worst
 from reports.formats import number_text
 from reports.tables import unit_of
 
-__all__ = ["evidence", "item_values", "open_points", "verdict"]
+__all__ = ["evidence", "item_values", "open_points", "verdict", "worst_not_excluded"]
 
 VERDICT_SENTENCES = 3
 
@@ -26,6 +26,13 @@ def verdict(context: Context, section_id: str) -> Verdict:
     if len(ordered) > VERDICT_SENTENCES:
         sentences.append(f"{len(ordered) - VERDICT_SENTENCES} more stand in the findings register.")
     return Verdict(worst(findings), sentences)
+
+
+def worst_not_excluded(context: Context, section_id: str) -> str:
+    """The gravest severity that an interval of the chapter still reaches; ``unknown`` where none has an interval."""
+    rules = context.policy.rules
+    found = [not_excluded(one, rules.get(one.finding_id.partition("/")[0])) for one in context.findings_of(section_id)]
+    return max(found, key=rank, default="unknown")
 
 
 def item_values(context: Context, measure: MeasureInfo, role: str) -> pd.DataFrame:

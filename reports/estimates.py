@@ -83,7 +83,8 @@ def minimum_detectable(found: Estimate) -> float:
     if not found.has_interval or found.n_speakers < 2 or found.method.startswith(BAYES):
         return NAN
     if found.method.startswith(EXACT):
-        return 1.0 - (1.0 - POWER) ** (1.0 / found.n_speakers)
+        reach = max(found.ci_high - found.estimate, found.estimate - found.ci_low)
+        return 1.0 - (1.0 - reach) ** (np.log(1.0 - POWER) / np.log((1.0 - CONFIDENCE) / 2.0))
     t_value = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, found.n_speakers - 1))
     return (found.ci_high - found.ci_low) / 2.0 / t_value * power_factor(found.n_speakers)
 
@@ -190,7 +191,8 @@ PAIR_COLUMNS = ["numerator_a", "denominator_a", "numerator_b", "denominator_b"]
 def contrast(pairs: pd.DataFrame) -> Estimate:
     """Ratio of the first role minus ratio of the second on the same utterances, speakers resampled together."""
     value, draws = _difference(pairs)
-    return _finish(value, [draws] if draws is not None else [], len(pairs), _speakers(pairs))
+    found = _finish(value, [draws] if draws is not None else [], len(pairs), _speakers(pairs))
+    return found if found.has_interval else _unanimous_difference(found, _side(pairs, "a"), _side(pairs, "b"))
 
 
 def signed_ratios(parts: Sequence[tuple[float, pd.DataFrame]]) -> Estimate:
@@ -222,13 +224,33 @@ def group_contrast(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
     value_a, draws_a = _difference(first)
     value_b, draws_b = _difference(second, seed_step=1)
     replicates = [] if draws_a is None or draws_b is None else [draws_a - draws_b]
-    return _finish(
+    found = _finish(
         value_a - value_b,
         replicates,
         len(first) + len(second),
         _speakers(first) + _speakers(second),
         "no interval: a group has fewer than two speakers",
     )
+    plain = not (first["numerator_b"].any() or second["numerator_b"].any())
+    return _unanimous_difference(found, _side(first, "a"), _side(second, "a")) if plain else found
+
+
+def _side(pairs: pd.DataFrame, side: str) -> Estimate:
+    """One side of pairs as a share with its exact bound, or without an interval where it is none."""
+    tops, bottoms = pairs[f"numerator_{side}"], pairs[f"denominator_{side}"]
+    agree = bool((bottoms == 1.0).all() and tops.nunique() == 1 and tops.iloc[0] in (0.0, 1.0))
+    value = float(tops.iloc[0]) if agree else NAN
+    return unanimous(Estimate(estimate=value, n_items=len(pairs), n_speakers=_speakers(pairs)))
+
+
+def _unanimous_difference(found: Estimate, first: Estimate, second: Estimate) -> Estimate:
+    """A difference of two shares on each of which all clips agree: from the exact bounds of both, so conservative."""
+    if found.has_interval or not (first.has_interval and second.has_interval):
+        return found
+    return replace(
+        found, ci_low=first.ci_low - second.ci_high, ci_high=first.ci_high - second.ci_low, no_interval="",
+        method=f"{EXACT} on the speakers of either side, since all clips agree",
+    )  # fmt: skip
 
 
 def _difference(pairs: pd.DataFrame, seed_step: int = 0) -> tuple[float, np.ndarray | None]:

@@ -13,7 +13,7 @@ from reports.estimates import Estimate, minimum_detectable
 from reports.formats import number_text, with_interval
 from reports.policy import Rule
 
-__all__ = ["SEVERITIES", "Finding", "judge", "note", "rank", "worst", "write_findings"]
+__all__ = ["SEVERITIES", "Finding", "judge", "not_excluded", "note", "rank", "worst", "write_findings"]
 
 SEVERITIES = ("info", "minor", "major", "blocking")
 """Mild to grave. ``info`` is a measured number that reaches no threshold."""
@@ -75,6 +75,17 @@ class Finding:
 def rank(severity: str) -> int:
     """Position among ``SEVERITIES``; -1 for anything else (``none``)."""
     return SEVERITIES.index(severity) if severity in SEVERITIES else -1
+
+
+def not_excluded(finding: Finding, rule: Rule | None) -> str:
+    """The gravest severity whose threshold the finding's interval still reaches; ``unknown`` without an interval."""
+    if rule is None or finding.ci_low is None or finding.ci_high is None:
+        return "unknown"
+    edge = finding.ci_high if rule.direction == "above" else finding.ci_low
+    reached = _level(rule, edge)[0]
+    if rule.cap and finding.role in rule.cap_roles and rank(reached) > rank(rule.cap):
+        reached = rule.cap
+    return max((reached, finding.severity), key=rank)
 
 
 def worst(findings: Sequence[Finding]) -> str:

@@ -9,6 +9,7 @@ from reports.context import Context
 from reports.estimates import Estimate, minimum_detectable
 from reports.findings import Finding, rank
 from reports.formats import MISSING, interval_text, number_text
+from reports.policy import Rule
 from reports.schemas import Indicator
 from reports.tables import count, number
 
@@ -20,9 +21,9 @@ COLUMNS = (
     ("Threshold", "number"), ("Verdict", "severity"),
 )  # fmt: skip
 NOTE = (
-    "Ceiling: the same number for the recordings. Floor: the same number where nothing can be right, or for the codec"
-    " alone. Smallest effect seen: the smallest true difference that this many speakers show in 80 of 100 audits; a"
-    " smaller one would probably go unnoticed here."
+    "Ceiling: the same number for the recordings, or where it cannot be higher. Floor: the same number where nothing"
+    " can be right, or for the codec alone. Smallest effect seen: the smallest true difference that this many speakers"
+    " show in 80 of 100 audits; a smaller one would probably go unnoticed here."
 )
 
 
@@ -34,7 +35,6 @@ class IndicatorTable:
     section: str
     caption: str = "Indicators"
     rows: list[list[Cell]] = field(default_factory=list)
-    sources: dict[str, str] = field(default_factory=dict)
 
     def add(
         self, name: str, estimate: Estimate | None, *, unit: str, measure: str, ceiling: Estimate | None = None,
@@ -51,9 +51,7 @@ class IndicatorTable:
         limit = Cell("none", "number")
         verdict = Cell(MISSING)
         if finding is not None:
-            rule = finding.finding_id.partition("/")[0]
             verdict = Cell(finding.severity, "severity", str(rank(finding.severity)))
-            self.sources[rule] = finding.threshold_source
             if finding.threshold is not None:
                 sign = {"above": "above ", "below": "below "}.get(finding.direction, "")
                 limit = Cell(f"{sign}{number_text(finding.threshold, unit)}", "number")
@@ -104,10 +102,16 @@ class IndicatorTable:
         columns = [Column(label, style) for label, style in COLUMNS]
         title = next((o.title for o in self.context.outcomes if o.section_id == self.section), self.section)
         found: list[object] = [Table(caption=f"{self.caption}: {title}", columns=columns, rows=self.rows, note=NOTE)]
-        if self.sources:
-            lines = [f"{rule}: {source}" for rule, source in sorted(self.sources.items())]
-            found.append(Bullets(title="Where the thresholds come from", entries=lines))
+        lines = [_rule_line(rule) for rule in self.context.policy.rules.values() if rule.section == self.section]
+        if lines:
+            found.append(Bullets(title="Thresholds and where they come from", entries=lines))
         return found
+
+
+def _rule_line(rule: Rule) -> str:
+    unit = rule.unit
+    limits = ", ".join(f"{level} {rule.direction} {number_text(value, unit)}" for level, value in rule.limits)
+    return f"{rule.rule_id}, {rule.quantity}: {limits}. Source: {rule.source}."
 
 
 def _side(estimate: Estimate | None, unit: str) -> Cell:

@@ -22,7 +22,8 @@ __all__ = ["Assumption", "Policy", "Rule", "load_policy", "nearest", "shipped_po
 POLICY_VERSION = 1
 LEVELS = ("minor", "major", "blocking")
 RULE_KEYS = {
-    "section", "quantity", "direction", "source", "null", "cap", "cap_reason", "cap_roles", "measure", "role", *LEVELS,
+    "section", "quantity", "direction", "source", "null", "cap", "cap_reason", "cap_roles", "measure", "role", "unit",
+    *LEVELS,
 }  # fmt: skip
 
 
@@ -33,6 +34,7 @@ class Rule:
     ``limits``: ``(severity, threshold)`` from mild to grave. ``null``: where the interval includes it, the finding
     is at most ``info``. ``cap``: the most it can be for the roles in ``cap_roles``, with the reason. ``measure``
     (``scorer/measure``) and ``role``: only in rules that the auditor adds, which judge one number of the summary table.
+    ``unit``: that of the limits.
     """
 
     rule_id: str
@@ -47,6 +49,7 @@ class Rule:
     cap_roles: tuple[str, ...] = ()
     measure: str = ""
     role: str = ""
+    unit: str = "share"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +198,7 @@ def _rule(name: str, rule_id: str, table: Mapping[str, Any]) -> Rule:
         cap_roles=tuple(table.get("cap_roles", ())),
         measure=str(table.get("measure", "")),
         role=str(table.get("role", "")),
+        unit=str(table.get("unit", "share")),
     )
 
 

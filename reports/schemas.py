@@ -124,6 +124,9 @@ class Chapter(_Strict):
     section: str
     title: str
     verdict: Verdict
+    worst_not_excluded: Verdict = Field(
+        default="unknown", description="gravest threshold inside a 95 % interval; unknown without an interval"
+    )
     not_run: str
     findings: list[str]
     not_measured: list[str]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.blocks import NotMeasured
+from reports.chapters import worst_not_excluded
 from reports.context import Context
 from reports.findings import SEVERITIES, worst
 from reports.formats import clean
@@ -60,6 +61,7 @@ def _chapter(context: Context, section: RenderedSection) -> Chapter:
         section=section.section_id,
         title=section.title,
         verdict=verdict,  # type: ignore[arg-type]
+        worst_not_excluded=worst_not_excluded(context, section.section_id),  # type: ignore[arg-type]
         not_run=section.not_run,
         findings=[finding.finding_id for finding in findings],
         not_measured=not_measured,

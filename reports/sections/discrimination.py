@@ -119,8 +119,10 @@ def _part_blocks(
         side = "the group called synthetic more often" if rule_id == "ALG-2" else "the group served worse"
         worse = f"{isolate(high)} is {side}" if estimate.estimate > 0 else "no gap at all"
         label = f"{rule.quantity}, by {isolate(axis)} ({worse})"
-        table.add(label[:1].upper() + label[1:], estimate, unit="share", measure=parts[0].measure, floor=_zero(),
-                  finding=finding)  # fmt: skip
+        own = {part.group: part.reference for part in parts}
+        ceiling = Estimate(estimate=own[high] - own[low]) if rule_id == "ALG-1" else None
+        table.add(label[:1].upper() + label[1:], estimate, unit="share", measure=parts[0].measure, ceiling=ceiling,
+                  floor=_zero(), finding=finding)  # fmt: skip
     svg = interval_plot(
         part_rows(parts), figure_id=f"fig-{rule_id.lower()}-{_slug(context, axis)}", title=title, unit="share"
     )

@@ -92,6 +92,8 @@ def _precision(context: Context, measure: MeasureInfo, role: str, table: Indicat
         table.add(
             f"Alarms that are right where {number_text(prevalence, 'share')} of clips are synthetic", worth,
             unit="share", measure=f"{measure.scorer}/{measure.measure}",
+            ceiling=Estimate(estimate=1.0, no_interval="by definition: a detector without error"),
+            floor=Estimate(estimate=prevalence, no_interval="by definition: alarms at random"),
             why_not="it needs the share of human recordings flagged, and this run has none"
             if not usable else "no clip was flagged",
         )  # fmt: skip
@@ -101,6 +103,7 @@ def _marking(context: Context, table: IndicatorTable) -> None:
     share, _ = tagged_share(context)
     table.add(
         "Generated clips whose file says they are synthetic", share, unit="share", measure="comment tag of the file",
+        ceiling=Estimate(estimate=1.0, no_interval="by definition: every clip is marked"),
         floor=Estimate(estimate=0.0, no_interval="by definition"), why_not="no clip of the run can be opened",
     )  # fmt: skip
 
@@ -133,13 +136,15 @@ def _judge_curve(context: Context, measure: MeasureInfo, role: str, shown: list[
             again = sum(finding.finding_id.startswith(f"DIS-1/{suffix}") for finding in context.findings)
             suffix += f"/{again + 1}" if again else ""
             name = f"{measure.scorer}/eer"
-            chance = Estimate(estimate=0.5, no_interval="by definition")
+            chance = Estimate(estimate=0.5, no_interval="by definition: clips like recordings")
+            perfect = Estimate(estimate=0.0, no_interval="by definition: every clip told apart")
             found = judge(
-                rule, estimate, what=what, measure=name, suffix=suffix, evidence=shown, role=role, ceiling=chance
-            )
+                rule, estimate, what=what, measure=name, suffix=suffix, evidence=shown, role=role, ceiling=chance,
+                floor=perfect,
+            )  # fmt: skip
             context.add(found)
             label = f"Equal error rate against {isolate(curve.get('bona_fide_source') or curve['bona_fide'])}"
-            table.add(label, estimate, unit="share", measure=name, ceiling=chance, finding=found)
+            table.add(label, estimate, unit="share", measure=name, ceiling=chance, floor=perfect, finding=found)
 
 
 def _nothing_judged(context: Context) -> str:

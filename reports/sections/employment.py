@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports.blocks import Cell, Column, Figure, Question, Table
-from reports.chapters import evidence, item_values, open_points, verdict
+from reports.blocks import Cell, Clips, Column, Figure, Question, Table
+from reports.chapters import item_values, open_points, verdict
 from reports.context import Context
 from reports.energy import Machine, machine_of, time_frame
 from reports.estimates import Estimate, ratio
@@ -48,10 +48,12 @@ def build(context: Context) -> Sequence[object]:
     if role != "recorded":
         blocks.append(_task_table(context, share))
     text = "Clips with the fewest errors above their recording: the best that this run offers a buyer."
-    measure = context.lead_measure("word_error")
-    blocks += evidence(
-        context, "Best usable clips", usable.sort_values(["value", "item_id"]), measure, limit=2, note=text
-    )
+    facts = {
+        str(item): [f"Word error rate above the recording's own: {number_text(float(value), 'share')}"]
+        for item, value in zip(usable["item_id"], usable["value"], strict=True)
+    }
+    clips = context.desk.clips(shown, {item: facts[item] for item in shown})
+    blocks += [Clips(title="Clips closest to being usable", clips=clips, note=text)] if clips else []
     return blocks + open_points(
         "" if len(usable) else "Share of usable clips: it needs transcripts, recordings and a recogniser.",
         "" if machine else "Cost: the run states no processor count.",
@@ -139,11 +141,14 @@ def _judge(
         USABLE_COST, usable_cost, unit="USD", measure=f"{name} of usable clips", ceiling=ceiling, finding=found,
         floor=costs.get(PLAIN_COST), why_not="no clip of this run is usable" if share is not None else "no transcripts",
     )  # fmt: skip
-    table.add(PLAIN_COST, costs.get(PLAIN_COST), unit="USD", measure=name, ceiling=ceiling)
+    codec, machine = time_frame(context, "codec"), machine_of(context)
+    alone = ratio(codec).times(machine.usd_per_hour) if machine and len(codec) else None
+    table.add(PLAIN_COST, costs.get(PLAIN_COST), unit="USD", measure=name, ceiling=ceiling, floor=alone)
     limit = context.policy.assumptions["usable_excess_wer"]
     table.add(
         "Share of usable clips", share, unit="share", measure="share of clips within the usable limit",
-        ceiling=Estimate(estimate=1.0, no_interval="by definition"), why_not="it needs transcripts and a recogniser",
+        ceiling=Estimate(estimate=1.0, no_interval="by definition"),
+        floor=Estimate(estimate=0.0, no_interval="by definition"), why_not="it needs transcripts and a recogniser",
     )  # fmt: skip
     if share is not None and share.n_items:
         tail = (

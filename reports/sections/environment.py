@@ -67,19 +67,22 @@ def _judge(context: Context, machine: Machine | None, role: str, shown: list[str
         rule = context.policy.rules["ENV-1"]
         found = judge(rule, energy, measure=f"{name} x power", unit="Wh", role=role, evidence=shown, floor=floor)
         context.add(found)
+        most = Estimate(estimate=rule.limits[0][1], no_interval="the first threshold of the policy")
         table.add(
-            "Energy per generated minute", energy, unit="Wh", measure=f"{name} x power", floor=floor, finding=found
-        )
+            "Energy per generated minute", energy, unit="Wh", measure=f"{name} x power", floor=floor, finding=found,
+            ceiling=most,
+        )  # fmt: skip
         table.add("Energy per generated hour", energy.times(60.0), unit="Wh", measure=f"{name} x power",
-                  floor=floor.times(60.0) if floor else None)  # fmt: skip
+                  ceiling=most.times(60.0), floor=floor.times(60.0) if floor else None)  # fmt: skip
         grid = context.policy.assumptions["grid_kg_per_kwh"].value
         table.add(
             "Carbon per generated hour", energy.times(60.0 * grid), unit="g CO2e", measure=f"{name} x power x grid",
-            floor=floor.times(60.0 * grid) if floor else None,
+            ceiling=most.times(60.0 * grid), floor=floor.times(60.0 * grid) if floor else None,
         )  # fmt: skip
     else:
         table.add("Energy per generated hour", None, unit="Wh", measure=name, why_not="no processor count in run.json")
-    table.add("Computing time per second of audio", factor, unit="s", measure=name, floor=codec)
+    table.add("Computing time per second of audio", factor, unit="s", measure=name, floor=codec,
+              ceiling=Estimate(estimate=1.0, no_interval="as long as the audio lasts"))  # fmt: skip
     statement = f"Computing time per second of {role} audio: {with_interval(factor, 's')}."
     context.add(
         note(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from reports.artefacts import MeasureInfo
 from reports.blocks import Card, Cards, Cell, Column, Prose, Table
 from reports.context import Context
 from reports.formats import number_text
-from reports.frames import rows_where
+from reports.frames import column, rows_where
 from reports.sections import Section
 from reports.selftests import read_selftests, selftest_table
 from reports.tables import unit_of
@@ -42,8 +43,11 @@ def _card(
     context: Context, scorer: str, measures: Sequence[MeasureInfo], tests: Mapping[str, list[Mapping[str, Any]]]
 ) -> Card:
     scores = rows_where(context.run.scores, context.run.scores["scorer"] == scorer)
-    best = scores.assign(rank=scores["status"].map(STATUSES.index)).groupby("item_id")["rank"].min().tolist()  # pyright: ignore[reportAttributeAccessIssue]
-    counts = ", ".join(f"{best.count(place):,} {name}" for place, name in enumerate(STATUSES))  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+    best: dict[str, int] = {}
+    for item, status in zip(column(scores, "item_id"), column(scores, "status"), strict=True):
+        best[item] = min(best.get(item, len(STATUSES)), STATUSES.index(status))
+    places = Counter(best.values())
+    counts = ", ".join(f"{places[place]:,} {name}" for place, name in enumerate(STATUSES))
     versions = ", ".join(sorted(set(scores["scorer_version"]) - {""}))
     pairs = [("Scorer", scorer), ("Items", counts)]
     pairs += [("Version", versions)] if versions else []

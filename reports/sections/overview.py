@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reports.blocks import Bullets, Cell, Column, Prose, Table, VerdictBox
+from reports.chapters import worst_not_excluded
 from reports.context import ROLE_TITLES, Context
 from reports.estimates import Estimate
 from reports.findings import SEVERITIES, judge, rank, worst
@@ -32,7 +33,7 @@ def build(context: Context) -> Sequence[object]:
         for name in reversed(SEVERITIES)
     ]
     blocks: list[object] = [
-        VerdictBox(severity=severity, sentence=SENTENCES[severity], counts=counts),
+        VerdictBox(severity=severity, sentence=SENTENCES[severity] + _gravest(context), counts=counts),
         _risk_table(context),
         _item_table(context),
         Bullets(title="Limits of this audit", entries=_limits(context)),
@@ -45,6 +46,12 @@ def build(context: Context) -> Sequence[object]:
         names = ", ".join(map(isolate, others))
         blocks.append(Prose(f"Verdicts judge {isolate(context.system)}. Other names in the tables: {names}.", "small"))
     return blocks
+
+
+def _gravest(context: Context) -> str:
+    """The finding that decides the verdict, in words."""
+    ordered = sorted(context.findings, key=lambda finding: -rank(finding.severity))
+    return f" {ordered[0].statement} [{ordered[0].finding_id}]" if ordered and rank(ordered[0].severity) > 0 else ""
 
 
 def _judge_losses(context: Context) -> None:
@@ -73,9 +80,17 @@ def _risk_table(context: Context) -> Table:
         findings = sorted(context.findings_of(name), key=lambda finding: -rank(finding.severity))
         severity = worst(findings) if findings else "unknown"
         text = findings[0].statement if findings else f"Not assessed: {outcome.not_run or 'no indicator has a value'}."
-        rows.append([Cell(outcome.title), Cell(severity, "severity", str(rank(severity))), Cell(text)])
-    columns = [Column("Risk"), Column("Verdict", "severity"), Column("What it rests on")]
-    return Table(caption="Five risks at a glance", columns=columns, rows=rows)
+        open_to = worst_not_excluded(context, name)
+        badges = [Cell(level, "severity", str(rank(level))) for level in (severity, open_to)]
+        rows.append([Cell("", links=[(f"#{name}", outcome.title)]), *badges, Cell(text)])
+    columns = [
+        Column("Risk"), Column("Verdict", "severity"), Column("Not excluded", "severity"), Column("What it rests on"),
+    ]  # fmt: skip
+    note = (
+        "Verdict: the gravest threshold that an estimate reaches; info: it reaches none. Not excluded: the gravest"
+        " threshold inside a 95 % interval; where it is graver than the verdict, more speakers are needed to settle it."
+    )
+    return Table(caption="Five risks at a glance", columns=columns, rows=rows, note=note)
 
 
 def _item_table(context: Context) -> Table:

@@ -123,6 +123,7 @@ def _against_floor(context: Context, accepted: MeasureInfo, shown: list[str], ta
     table.add(
         "Acceptance above another speaker's continuation", estimate, unit="share",
         measure=f"{accepted.scorer}/{accepted.measure}", floor=Estimate(estimate=0.0, no_interval="by definition"),
+        ceiling=contrast(own) if len(own := paired(context.items(accepted, "reference"), frames[1])) else None,
     )  # fmt: skip
     context.add(
         note(
