@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["Segment", "find_segments", "seams"]
 
-SWITCH_COST_NATS = 4.0
+SWITCH_COST_NATS = 2.0
 """Evidence, in nats, that a change of the speaker's nature has to bring."""
 LONGEST_GAP_S = 1.5
 BONA_FIDE, SYNTHETIC = "bona fide", "synthetic"

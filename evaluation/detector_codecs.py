@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from audiolm.codec import SoundStream
 __all__ = ["codecs"]
 
 OWN = Path(audiolm.__file__).parent / "pretrained" / "nano" / "codec"
+OWN_CODEC = "own_codec"
 LEVELS = (12, 12, 8, 4)
 """Depths to draw from: half of the clips at full depth."""
 
@@ -33,16 +34,15 @@ def _resynthesiser(folder: Path) -> Callable[[np.ndarray, np.random.Generator], 
     return resynthesise
 
 
-def codecs(named: Sequence[str]) -> dict[str, tuple[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]]:
-    """Ours as ``own_codec``, and each ``NAME=FOLDER``, with the digest of its weights.
+def codecs(
+    named: Mapping[str, Path], *, own: bool = True
+) -> dict[str, tuple[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]]:
+    """Ours as ``own_codec`` (unless ``own`` is false) and those of ``named`` folders, with digests of their weights.
 
     Raises:
-        ValueError: not of that form, or no codec there.
+        ValueError: no codec there, or another one called ``own_codec``.
     """
-    folders = {"own_codec": OWN}
-    for entry in named:
-        name, equals, folder = entry.partition("=")
-        if not name or not equals or not folder:
-            raise ValueError(f"--codecs {entry!r}: give NAME=FOLDER, the folder of an exported codec")
-        folders[name] = Path(folder)
+    if OWN_CODEC in named:
+        raise ValueError(f"the name {OWN_CODEC!r} is that of the shipped model's codec; choose another")
+    folders = {**({OWN_CODEC: OWN} if own else {}), **named}
     return {name: (weights_digest(folder), _resynthesiser(folder)) for name, folder in folders.items()}
