@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_run_folder import TinyRun
+from report_run_folder import TinyRun, measure
 
 from reports import build_report
 from reports.sections import discover
@@ -58,6 +58,10 @@ def section_text(html: str, section_id: str) -> str:
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict], Path]:
     run = TinyRun(tmp_path_factory.mktemp("full") / "run")
+    run.measures += [measure("likelihood_pairs", "rhythm_semantic", low=0.0, high=1.0), measure("plug_in", "oddness")]
+    for item in [one for one in run.items if one["role"] == "continuation"]:
+        run.score(item, "likelihood_pairs", rhythm_semantic=0.5)
+        run.score(item, "plug_in", oddness=0.125 * item["duration_s"])
     run.lose("audiolm:continuation:utt-03", "failed", "the model ran out of memory")
     run.lose("audiolm:codec:utt-05", "skipped", "the recording lasts 0.05 s")
     html, findings = built(run)
@@ -72,12 +76,19 @@ def test_every_section_is_built_from_a_full_run(full):
         assert len(body) > 300, section.section_id
 
 
+def test_measures_that_no_chapter_asks_for_are_shown_all_the_same(full):
+    further, language = section_text(full[0], "further"), section_text(full[0], "language")
+    assert "Plug in" in further and ">0.250<" in further and "Likelihood" not in further
+    assert ">0.500<" in language and "Plug in" not in language
+
+
 def test_risk_chapters_have_question_verdict_evidence_and_open_points(full):
     html, findings, _ = full
     for name in RISKS:
         body = section_text(html, name)
         assert 'class="question"' in body and ">Verdict " in body, name
-        assert "Not measured" in body, name
+        assert "Not measured" in body and "Thresholds and where they come from" in body and "Source: " in body, name
+        assert all(word in body for word in ("Ceiling", "Floor", "Smallest effect seen", "95 % interval")), name
         assert "<svg" in body and ("<audio" in body or "Play it above" in body), name
         assert any(finding["section"] == name for finding in findings), name
 

@@ -19,9 +19,9 @@ from scipy import stats
 from reports.artefacts import open_run
 from reports.audio_players import ClipDesk
 from reports.context import Context
-from reports.estimates import Estimate, contrast, group_contrast, paired, ratio, unanimous
+from reports.estimates import Estimate, contrast, group_contrast, minimum_detectable, paired, ratio, unanimous
 from reports.figures import Anchor, DetSeries, PlotRow, det_plot, interval_plot
-from reports.findings import Finding, judge, note
+from reports.findings import Finding, judge, not_excluded, note
 from reports.formats import number_text
 from reports.operating import precision_at
 from reports.policy import Rule, load_policy
@@ -307,3 +307,21 @@ def test_a_clip_of_a_misheard_recording_is_not_called_usable(tmp_path: Path):
     usable = usable_items(context, "acoustic").set_index("utterance_id")
     assert usable.loc["utt-00", "value"] == 0.0 and not usable.loc["utt-00", "usable"]
     assert usable.loc["utt-01", "usable"]
+
+
+def test_differences_on_which_all_agree_get_the_exact_bounds_of_both_sides():
+    first, second = (frame_of(np.zeros((n, 3)), words=1) for n in (5, 4))
+    found = group_contrast(paired(first, first), paired(second, second))
+    bounds = [stats.binomtest(0, n).proportion_ci(0.95, method="exact").high for n in (5, 4)]
+    assert found.estimate == 0.0 and (found.ci_low, found.ci_high) == pytest.approx((-bounds[1], bounds[0]))
+    assert minimum_detectable(found) == pytest.approx(1.0 - 0.2 ** (1 / 4))
+    assert not group_contrast(paired(frame_of(np.ones((5, 3))), first), paired(second, second)).has_interval
+
+
+@pytest.mark.parametrize(
+    ("high", "direction", "expected"), [(0.05, "above", "info"), (0.2, "above", "minor"), (0.6, "above", "major")]
+)
+def test_what_the_interval_does_not_exclude(high: float, direction: str, expected: str):
+    finding = judge(RULE, estimate(0.02, 0.0, high), measure="m")
+    assert finding.severity == "info" and not_excluded(finding, RULE) == expected
+    assert not_excluded(finding, None) == "unknown"

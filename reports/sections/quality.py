@@ -39,13 +39,17 @@ def build(context: Context) -> Sequence[object]:
     if signal:
         note = "Measured on the clip alone; the recording says what is usual for these prompts."
         blocks.append(role_table(context, signal, "Signal and pitch", note))
+    distances = [measure for measure in context.measures_for("distribution") if measure.aggregate != "none"]
+    if distances:
+        note = "How far all clips of a role lie from the recordings, as sets; a small set gives too large a distance."
+        blocks.append(role_table(context, distances, "Distance of distributions", note))
     blocks += _same_words(context)
     return blocks + open_points(
         "" if words else "Word error rate: no transcript or no recogniser in this run.",
         "" if voices else "Voice: no speaker encoder gave a value, or the run has no prompts.",
         "" if codec else "Codec against recording (SI-SDR, STOI, spectral distance): no value in this run.",
         "" if context.measures_for("language") else "What the tokens know of language (ABX, likelihood ranking).",
-        "Distribution distances (Frechet, kernel): none was computed.",
+        "" if distances else "Distribution distances (Frechet, kernel): none was computed.",
         "Naturalness as people hear it: no listening test belongs to this run.",
     )
 
