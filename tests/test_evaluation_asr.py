@@ -115,7 +115,7 @@ def test_whisper_hears_the_same_alone_and_among_others(monkeypatch: pytest.Monke
     torch.save({"dims": vars(dims), "model_state_dict": state}, tmp_path / "toy.en.pt")
     monkeypatch.setenv("AUDIOLM_WHISPER_DIR", str(tmp_path))
     decode = Whisper("toy.en").load("cpu")
-    clips = [babble(seed, 0.3 + 0.1 * seed, 0.1) for seed in range(10)]
+    clips = [babble(seed, 0.3 + 0.1 * seed, 0.1) for seed in range(3)]
     together = decode(clips)
     assert together == [decode([clip])[0] for clip in clips]
     assert decode(clips[::-1]) == together[::-1]
