@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detectors.assessment import ErrorRow
+from detectors.shortcuts import UNFAIR_AUC
 
 __all__ = ["model_card"]
 
 NEVER_SHOWN = (
-    "neural text-to-speech and voice conversion, and neural vocoders and codecs other than our own",
+    "public neural text-to-speech, voice conversion, neural vocoders and codecs: only small ones of our own",
     "languages other than English, singing, whispering, children, overlapping speakers, music",
     "partly synthetic recordings as such; the timeline comes from 2 s windows",
     "replayed speech, and speech altered to defeat a detector",
@@ -35,6 +36,26 @@ def _table(rows: Sequence[ErrorRow]) -> list[str]:
             f" {row.n_synth} ({row.n_synth_speakers}) | {row.n_abstained} |"
         )
     return lines
+
+
+def _shortcut_lines(probes: Mapping[str, float]) -> list[str]:
+    if not probes:
+        return []
+    worst = max(probes.values())
+    verdict = (
+        "fair" if worst <= UNFAIR_AUC else f"UNFAIR: {max(probes, key=lambda name: probes[name])} alone tells much"
+    )
+    return [
+        "## Shortcuts",
+        "",
+        "AUC of single numbers about the recording on the windows the network was shown, after augmentation (0.5:"
+        f" useless). Above {UNFAIR_AUC} the data would be called unfair. Worst {worst:.2f}: {verdict}.",
+        "",
+        "| probe | AUC |",
+        "| --- | --- |",
+        *[f"| {name} | {value:.3f} |" for name, value in probes.items()],
+        "",
+    ]
 
 
 def model_card(config: Mapping[str, Any], rows: Sequence[ErrorRow]) -> str:
@@ -73,11 +94,12 @@ def model_card(config: Mapping[str, Any], rows: Sequence[ErrorRow]) -> str:
         f" {calibration['independent_bona']} bona fide recordings and {calibration['independent_synth']} synthetic"
         " sources; their number bounds the output (Laplace's rule).",
         "",
+        *_shortcut_lines(training.get("shortcuts", {})),
         "## What it was never shown",
         "",
         *[f"- {item};" for item in NEVER_SHOWN],
         *[f"- {item};" for item in training["not_shown"]],
-        "- and it abstains on under 1 s of speech, silence, heavy clipping, nothing above 3.4 kHz, non-finite samples.",
+        "- and it abstains on under 2 s of speech, silence, heavy clipping, nothing above 3.4 kHz, non-finite samples.",
         "",
         "`reference_scores.json` holds the output on held-out human speech; LibriSpeech is CC BY 4.0",
         "(Vassil Panayotov), the speaker ids are those of the corpus.",

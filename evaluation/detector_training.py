@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from detectors.artefacts import write_artefact
 from detectors.assessment import (
     ScoredClip,
@@ -20,19 +22,22 @@ from detectors.assessment import (
     rows_as_dicts,
     score_clips,
 )
+from detectors.augmentation import augment_batch
 from detectors.calibration import Calibration
 from detectors.error_rates import bayes_threshold
 from detectors.labelled import LabelledClip, count_clips
 from detectors.mel_cnn import REFERENCE_SCORES, SHIPPED, MelCnnDetector
 from detectors.model_card import model_card
 from detectors.networks.mel_cnn import MelCnn
-from detectors.training import TrainConfig, fit
+from detectors.shortcuts import audit_shortcuts
+from detectors.training import TrainConfig, WindowSampler, fit
 from evaluation.detector_codecs import codecs
 from evaluation.detector_data import DataSizes, build_clips, noise_recordings
 
 __all__ = ["TrainingPlan", "train_detector"]
 
 logger = logging.getLogger(__name__)
+AUDIT_BATCHES, AUDIT_STREAM = 12, 7_919
 IDENTITY = Calibration(scale=1.0, offset=0.0, independent_bona=1, independent_synth=1)
 BASE_CONFIG: Mapping[str, Any] = MappingProxyType(
     {
@@ -96,9 +101,23 @@ def train_detector(plan: TrainingPlan) -> dict[str, float]:
     logger.info("trained after %.0f s", time.perf_counter() - started)
     score = MelCnnDetector(network, IDENTITY, BASE_CONFIG, None, "cpu").score_blocks
     scored_held, scored_test = score_clips(score, held), score_clips(score, _of(clips, "test"))
-    _write(plan, network, history, clips, scored_held, scored_test)
+    shortcuts = shown_shortcuts(train, config, noise_recordings(plan.corpus))
+    _write(plan, network, history, clips, scored_held, scored_test, shortcuts)
     logger.info("wrote %s after %.0f s", plan.out, time.perf_counter() - started)
     return pooled_measures(scored_test, calibrate(scored_held))
+
+
+def shown_shortcuts(
+    training: Sequence[LabelledClip], config: TrainConfig, noises: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """AUC of each shortcut probe on windows as the network is shown them."""
+    sampler, windows, labels = WindowSampler(training), [], []
+    for batch in range(AUDIT_BATCHES):
+        rng = np.random.default_rng([config.seed, AUDIT_STREAM, batch])
+        drawn, drawn_labels = sampler.draw(config.batch, rng)
+        windows += list(augment_batch(drawn, config.augment, noises, rng))
+        labels.append(drawn_labels)
+    return audit_shortcuts(windows, np.concatenate(labels) > 0.5)
 
 
 def _of(clips: Sequence[LabelledClip], split: str, leave_out: str = "") -> list[LabelledClip]:
@@ -112,6 +131,7 @@ def _write(
     clips: Sequence[LabelledClip],
     scored_held: Sequence[ScoredClip],
     scored_test: Sequence[ScoredClip],
+    shortcuts: Mapping[str, float],
 ) -> None:
     calibration = calibrate(scored_held)
     rows = error_table(scored_test, calibration, BASE_CONFIG["threshold_llr"])
@@ -130,6 +150,7 @@ def _write(
             "test": rows_as_dicts(rows),
             "test_pooled": {name: round(value, 6) for name, value in pooled_measures(scored_test, calibration).items()},
             "not_shown": not_shown,
+            "shortcuts": {name: round(value, 4) for name, value in shortcuts.items()},
         },
     }
     dev = [item for item in scored_held if item.clip.is_bona_fide]

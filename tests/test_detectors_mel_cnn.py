@@ -60,7 +60,15 @@ def test_discovery_finds_the_detector_and_only_these_modules_are_helpers():
     assert found["mel_cnn"].name == "mel_cnn"
     modules = {path.stem for path in Path(detectors.__file__).parent.glob("*.py")} - {"__init__"}
     helpers = "artefacts assessment augmentation calibration channels error_rates features labelled localisation"
-    assert modules - set(found) == {*helpers.split(), "model_card", "preparation", "tandem", "training", "windowed"}
+    assert modules - set(found) == {
+        *helpers.split(),
+        "model_card",
+        "preparation",
+        "shortcuts",
+        "tandem",
+        "training",
+        "windowed",
+    }
 
 
 def test_mel_matrix_equals_torchaudios():
