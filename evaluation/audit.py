@@ -14,6 +14,7 @@ import detectors
 from evaluation.aggregation import summarise
 from evaluation.config import RunConfig, digest_of
 from evaluation.corpus_scoring import score_corpus
+from evaluation.cost import cost_of, metered
 from evaluation.detection_rates import HeldOut
 from evaluation.discovery import discover_generators, pick
 from evaluation.frames import read_generations, read_scores
@@ -216,7 +217,8 @@ def _generate(
         packages=package_versions(),
         machine=describe_machine(config.device),
     )
-    with _timed(run, "generate_s"):
+    known = _known_items(run)
+    with _timed(run, "generate_s"), metered() as meter:
         records = generate_items(
             run,
             utterances,
@@ -228,8 +230,16 @@ def _generate(
             workers=workers,
         )
     run.update(counts=dict(run.read().get("counts", {})) | {"generations": count_by_status(records)})
+    fresh = [record.item_id for record in records if record.item_id not in known]
+    if fresh:
+        run.update(cost=cost_of(records, meter, fresh))
     _refuse_nothing_usable(run, utterances, records)
     return records
+
+
+def _known_items(run: RunFolder) -> set[str]:
+    """Items that an earlier call made."""
+    return {record.item_id for record in read_generations(run.generations)} if run.generations.is_file() else set()
 
 
 def _system(config: RunConfig) -> tuple[Generator | None, str, Mapping[str, object]]:

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile as sf
 
 from audiolm.audio import AudioClip
-from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
+from evaluation.metrics import Measure, MetricSpec, Noted, Outcome, ScoreInput, Skipped
 from evaluation.protocols import RenderRequest
 
 RATE_HZ = 16_000
@@ -54,6 +54,15 @@ def write_prompts(folder: Path, speakers: int = 4, each: int = 3, seconds: float
                 }
             )
     return write_manifest(folder, rows)
+
+
+def numbers_of(outcome: Outcome) -> dict[str, float]:
+    """The values of an outcome that must hold nothing but numbers."""
+    assert not isinstance(outcome, Skipped), outcome.reason
+    values = outcome.values if isinstance(outcome, Noted) else outcome
+    numbers = {name: value for name, value in values.items() if not isinstance(value, Skipped)}
+    assert set(numbers) == set(values)
+    return numbers
 
 
 class FakeSystem:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import evaluation.cost
 import evaluation.selftest
 from audiolm.audio import AudioClip
 from evaluation.aggregation import summarise
@@ -237,3 +238,34 @@ def test_broken_lines_of_versa_are_refused(tmp_path: Path, text: str, complaint:
     with pytest.raises(ValueError, match=complaint):
         import_versa(tmp_path / "r.jsonl", tmp_path / "run")
     assert not (tmp_path / "run").exists() and RATE_HZ
+
+
+def test_cost_is_work_by_sound_and_says_where_energy_is_from(
+    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = made[1]
+    (tmp_path / "intel-rapl:0").mkdir()
+    counter = tmp_path / "intel-rapl:0" / "energy_uj"
+    (tmp_path / "intel-rapl:0" / "max_energy_range_uj").write_text("1000000")
+    counter.write_text("900000")
+    monkeypatch.setattr(evaluation.cost, "POWERCAP", tmp_path)
+    with evaluation.cost.metered() as meter:
+        counter.write_text("400000")  # once round
+    assert meter.energy_j == pytest.approx(0.5) and "counter" in meter.source
+    fresh = [record.item_id for record in records]
+    cost = evaluation.cost.cost_of(records, meter, fresh)
+    done = [r for r in records if r.role == "continuation" and r.status == "ok"]
+    factor = sum(r.wall_s for r in done) / sum(r.duration_s for r in done)
+    assert cost["real_time_factor"]["continuation"] == pytest.approx(factor, abs=1e-4)
+    assert (
+        cost["energy_wh_per_minute"] == pytest.approx(0.5 / 3600 / (cost["generated_s"] / 60))
+        and cost["peak_memory_mib"] > 10
+    )
+    monkeypatch.setattr(evaluation.cost, "POWERCAP", tmp_path / "none")
+    with evaluation.cost.metered() as meter:
+        pass
+    assert meter.energy_j is None and "no energy counter" in meter.source
+    monkeypatch.setenv("AUDIOLM_ENERGY", "codecarbon")
+    monkeypatch.setattr(evaluation.cost, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="audiolm-audit\\[energy\\]"), evaluation.cost.metered():
+        pass

@@ -1,4 +1,3 @@
-# pyright: reportIndexIssue=false, reportOperatorIssue=false
 """Speaker encoders: equality with the original, invariances, calibration, and the similarity scorer."""
 
 from __future__ import annotations
@@ -9,18 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from scipy import special
 
 from audiolm.audio import AudioClip
 from evaluation.metrics import ScoreInput, Skipped
 from evaluation.metrics.speaker_similarity import METRIC
 from evaluation.speaker import find_encoder
-from evaluation.speaker.calibration import equal_error_rate
+from evaluation.speaker.calibration import LogRatioLine, cllr_bit, equal_error_rate, fit_log_ratio
+from evaluation.speaker.closed_set import train_closed_set
 from evaluation.speaker.convert_resemblyzer import convert
 from evaluation.speaker.ge2e import CALIBRATION, WEIGHTS, Ge2eEncoder, window_starts
 from evaluation.speaker.silence import set_level, trim_silences
+from tests.evaluation_fakes import numbers_of
 
 RATE = 16_000
 GOLDEN = Path(__file__).parent / "golden" / "ge2e_embedding.json"
@@ -100,17 +103,17 @@ def test_a_clip_is_its_own_speaker_and_order_and_batch_do_not_matter(monkeypatch
     monkeypatch.delenv("AUDIOLM_SPEAKER", raising=False)
     score = METRIC.load("cpu")
     low, high = voice(95.0, 3.0, 0.8), voice(260.0, 2.0, 1.6)
-    same, across, back, silent, alone = score(
-        [item(low, low), item(high, low), item(low, high), item(np.zeros(2 * RATE), low), item(low, None)]
-    )
-    assert not isinstance(same, Skipped) and not isinstance(across, Skipped) and not isinstance(back, Skipped)
+    outcomes = score([item(low, low), item(high, low), item(low, high), item(np.zeros(2 * RATE), low), item(low, None)])
+    same, across, back = (numbers_of(outcome) for outcome in outcomes[:3])
+    silent, alone = outcomes[3:]
     assert same["cosine"] == pytest.approx(1.0, abs=1e-6)
     assert same["accepted"] == 1.0
     assert across["cosine"] == pytest.approx(back["cosine"], abs=1e-9)
     assert across["cosine"] < 0.9
     assert isinstance(silent, Skipped) and "clip holds less" in silent.reason
     assert isinstance(alone, Skipped) and "no prompt" in alone.reason
-    assert score([item(high, low)])[0] == across
+    assert numbers_of(score([item(high, low)])[0]) == across
+    assert same["llr"] > 1.0 > across["llr"]
 
 
 def test_real_speakers_are_told_apart(corpus: Path) -> None:
@@ -122,11 +125,41 @@ def test_real_speakers_are_told_apart(corpus: Path) -> None:
         pytest.skip("the corpus lacks the LibriSpeech speakers 19 and 26")
     score = METRIC.load("cpu")
     prompt = AudioClip.from_file(clips[19, 0], duration_s=3.0).samples
-    same = score([item(AudioClip.from_file(clips[19, 1], duration_s=4.0).samples, prompt)])[0]
-    other = score([item(AudioClip.from_file(clips[26, 0], duration_s=4.0).samples, prompt)])[0]
-    assert not isinstance(same, Skipped) and not isinstance(other, Skipped)
+    same = numbers_of(score([item(AudioClip.from_file(clips[19, 1], duration_s=4.0).samples, prompt)])[0])
+    other = numbers_of(score([item(AudioClip.from_file(clips[26, 0], duration_s=4.0).samples, prompt)])[0])
     assert (same["accepted"], other["accepted"]) == (1.0, 0.0)
     assert same["cosine"] > other["cosine"] + 0.1
+
+
+def test_vectors_do_not_depend_on_what_shares_their_block(encoder: Ge2eEncoder) -> None:
+    clips = [AudioClip.from_array(voice(90.0 + 30 * k, 1.0 + 0.9 * k, seed=k), RATE) for k in range(5)]
+    together = encoder.embed_many(clips)
+    for order in (clips[::-1], clips[2:]):
+        for clip, vector in zip(order, encoder.embed_many(order), strict=True):
+            np.testing.assert_array_equal(vector, together[clips.index(clip)])
+    np.testing.assert_array_equal(encoder.embed(clips[3]), together[3])
+
+
+def test_the_log_ratio_line_of_two_gaussians_is_the_closed_form() -> None:
+    quantiles = special.ndtri((np.arange(2000) + 0.5) / 2000)
+    line = fit_log_ratio(quantiles + 3.0, quantiles)
+    assert line.slope * np.log(10) == pytest.approx(3.0, rel=0.02)
+    assert line.of(np.array([1.5]))[0] == pytest.approx(0.0, abs=1e-3)
+    assert 0.0 < cllr_bit(line, quantiles + 3.0, quantiles) < 0.4
+    assert cllr_bit(LogRatioLine(0.0, 0.0), quantiles, quantiles) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="at least one target"):
+        fit_log_ratio(np.zeros(0), quantiles)
+
+
+def test_a_small_classifier_learns_two_voices_and_leaves_global_chance_alone() -> None:
+    state = torch.random.get_rng_state()
+    recordings = {name: [voice(f0, 1.5), voice(1.1 * f0, 1.5)] for name, f0 in (("low", 90.0), ("high", 250.0))}
+    judge = train_closed_set(recordings, 0, steps=15)
+    assert [judge.who(voice(f0, 1.5)) for f0 in (95.0, 260.0)] == ["low", "high"]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert judge.who(np.zeros(100, np.float32)) is None
+    with pytest.raises(ValueError, match="without a recording: b"):
+        train_closed_set({"a": [voice(90.0)], "b": []}, 0)
 
 
 def test_equal_error_rate_of_known_cases() -> None:
