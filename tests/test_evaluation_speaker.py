@@ -134,9 +134,10 @@ def test_real_speakers_are_told_apart(corpus: Path) -> None:
 def test_vectors_do_not_depend_on_what_shares_their_block(encoder: Ge2eEncoder) -> None:
     clips = [AudioClip.from_array(voice(90.0 + 30 * k, 1.0 + 0.9 * k, seed=k), RATE) for k in range(5)]
     together = encoder.embed_many(clips)
-    for order in (clips[::-1], clips[2:]):
-        for clip, vector in zip(order, encoder.embed_many(order), strict=True):
-            np.testing.assert_array_equal(vector, together[clips.index(clip)])
+    for places in ([4, 3, 2, 1, 0], [2, 3, 4]):
+        vectors = encoder.embed_many([clips[place] for place in places])
+        for place, vector in zip(places, vectors, strict=True):
+            np.testing.assert_array_equal(vector, together[place])
     np.testing.assert_array_equal(encoder.embed(clips[3]), together[3])
 
 
