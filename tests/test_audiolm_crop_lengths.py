@@ -1,4 +1,4 @@
-"""Training on recordings of length 0, 1, crop - 1, crop and crop + 1: every task takes its crops, nothing is cut short."""
+"""Training on recordings of length 0, 1, crop - 1, crop and crop + 1: every task takes its crops."""
 
 from __future__ import annotations
 
