@@ -68,13 +68,23 @@ def track_pitch(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     centred = samples.astype(np.float64) - float(np.mean(samples, dtype=np.float64))
     frames = np.lib.stride_tricks.sliding_window_view(centred, size + lags)[:: int(round(STEP_S * sample_rate_hz))]
     loud = _loud(np.concatenate([np.square(block).mean(axis=1) for block in _blocks(frames)]))
-    track = np.where(loud, _frequencies(frames, size, sample_rate_hz, MIN_HZ, MAX_HZ), np.nan)
+    if not loud.any():
+        return np.full(len(frames), np.nan)
+    kept = frames[loud]  # frames are judged one by one, so the quiet ones need not be looked at
+    track = _placed(loud, _frequencies(kept, size, sample_rate_hz, MIN_HZ, MAX_HZ))
     voiced = track[np.isfinite(track)]
     if len(voiced) < MIN_VOICED_FRAMES:
         return track
     low, high = np.percentile(voiced, [25, 75])
     low_hz, high_hz = max(MIN_HZ, FIRST_QUARTILE_FACTOR * low), min(MAX_HZ, THIRD_QUARTILE_FACTOR * high)
-    return np.where(loud, _frequencies(frames, size, sample_rate_hz, low_hz, high_hz), np.nan)
+    return _placed(loud, _frequencies(kept, size, sample_rate_hz, low_hz, high_hz))
+
+
+def _placed(loud: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``values`` of the loud frames at their places, NaN elsewhere."""
+    track = np.full(len(loud), np.nan)
+    track[loud] = values
+    return track
 
 
 def _blocks(frames: np.ndarray) -> Iterator[np.ndarray]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from evaluation.acoustics.signal_profile import profile_signal
+from audiolm.audio import AudioClip
+from evaluation.acoustics.signal_profile import SignalProfile, profile_signal
 from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
 
 __all__ = ["METRIC"]
@@ -60,7 +61,8 @@ class AcousticConsistency:
 
     def load(self, device: str) -> Callable[[Sequence[ScoreInput]], list[Outcome]]:
         def score(inputs: Sequence[ScoreInput]) -> list[Outcome]:
-            return [_compare(item) for item in inputs]
+            known: dict[int, SignalProfile | None] = {}
+            return [_compare(item, known) for item in inputs]
 
         return score
 
@@ -71,10 +73,17 @@ class AcousticConsistency:
         return {"definition": f"{SPEC.name} {SPEC.version}"}
 
 
-def _compare(item: ScoreInput) -> Outcome:
+def _profile(clip: AudioClip, known: dict[int, SignalProfile | None]) -> SignalProfile | None:
+    """The clip's profile; a prompt that several items of the batch share is measured once."""
+    if id(clip) not in known:
+        known[id(clip)] = profile_signal(clip)
+    return known[id(clip)]
+
+
+def _compare(item: ScoreInput, known: dict[int, SignalProfile | None]) -> Outcome:
     if item.prompt is None:
         return Skipped("no prompt to compare with")
-    prompt, clip = profile_signal(item.prompt), profile_signal(item.clip)
+    prompt, clip = _profile(item.prompt, known), _profile(item.clip, known)
     if prompt is None:
         return Skipped("the prompt is silent or shorter than 0.4 s")
     if clip is None:

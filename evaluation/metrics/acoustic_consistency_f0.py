@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from evaluation.acoustics.f0 import semitones, summarise_pitch
+from audiolm.audio import AudioClip
+from evaluation.acoustics.f0 import PitchSummary, semitones, summarise_pitch
 from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
 
 __all__ = ["METRIC"]
@@ -50,7 +51,8 @@ class AcousticConsistencyF0:
 
     def load(self, device: str) -> Callable[[Sequence[ScoreInput]], list[Outcome]]:
         def score(inputs: Sequence[ScoreInput]) -> list[Outcome]:
-            return [_compare(item) for item in inputs]
+            known: dict[int, PitchSummary | None] = {}
+            return [_compare(item, known) for item in inputs]
 
         return score
 
@@ -61,13 +63,20 @@ class AcousticConsistencyF0:
         return {"definition": f"{SPEC.name} {SPEC.version}"}
 
 
-def _compare(item: ScoreInput) -> Outcome:
+def _pitch(clip: AudioClip, known: dict[int, PitchSummary | None]) -> PitchSummary | None:
+    """The clip's pitch; a prompt that several items of the batch share is measured once."""
+    if id(clip) not in known:
+        known[id(clip)] = summarise_pitch(clip.samples, clip.sample_rate_hz)
+    return known[id(clip)]
+
+
+def _compare(item: ScoreInput, known: dict[int, PitchSummary | None]) -> Outcome:
     if item.prompt is None:
         return Skipped("no prompt to compare the pitch with")
-    prompt = summarise_pitch(item.prompt.samples, item.prompt.sample_rate_hz)
+    prompt = _pitch(item.prompt, known)
     if prompt is None:
         return Skipped("the prompt has no voiced speech (fewer than 10 voiced frames)")
-    clip = summarise_pitch(item.clip.samples, item.clip.sample_rate_hz)
+    clip = _pitch(item.clip, known)
     if clip is None:
         return Skipped("the clip has no voiced speech (fewer than 10 voiced frames)")
     return {
