@@ -13,6 +13,7 @@ import numpy as np
 
 from audiolm import checkpoint, generate
 from audiolm.energy import training_summary
+from audiolm.generation_defaults import read_generation_defaults, write_generation_defaults
 from audiolm.interchange import (
     check_fit,
     find_folder,
@@ -63,6 +64,8 @@ class AudioLM:
         self.digests = dict(digests or {})
         self.training: dict[str, Any] = {}
         """Time, energy and hardware of its making, as its parts recorded them."""
+        self.options = SamplingOptions()
+        """How it is sampled where a call does not say; of a saved model, what its ``generation.json`` says."""
 
     @classmethod
     def from_pretrained(
@@ -93,15 +96,17 @@ class AudioLM:
                 getattr(moved, kind).compress(precision)
         model = cls(moved, name=name, digests=digests)
         model.training = training_summary(folder, digests)
+        model.options = read_generation_defaults(folder)
         return model
 
     def save_pretrained(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
-        """Write all parts below ``folder``, half precision, and a model card (``README.md``).
+        """Write all parts below ``folder``, half precision, its sampling options and a model card (``README.md``).
 
         ``record`` (JSON values) goes into each part's ``config.json`` and into the card.
         """
         folder = Path(folder)
         self.digests = save_parts(self.parts, folder, record or {})
+        write_generation_defaults(folder, self.options)
         self.name = folder.resolve().name
         (folder / "README.md").write_text(model_card(self.describe(), record or {}), encoding="utf-8")
 
@@ -125,7 +130,7 @@ class AudioLM:
             "parameters": sum(counts.values()),
             "stages": {kind: checkpoint.config_to_dict(getattr(self.parts, kind).config) for kind in stages},
             "decoders": list(self.decoders),
-            "options": asdict(SamplingOptions()),
+            "options": asdict(self.options),
             "precision": self.parts.coarse.precision,
             "training": self.training,
         }
@@ -146,7 +151,7 @@ class AudioLM:
     ) -> list[np.ndarray]:
         """Each clip's own semantic tokens with drawn acoustics; same lengths."""
         clips, numbers = _checked(clips), _seeds(seeds, len(clips))
-        return generate.acoustic_generation(self.parts, clips, numbers, options or SamplingOptions(), decoder)
+        return generate.acoustic_generation(self.parts, clips, numbers, options or self.options, decoder)
 
     def continuation(
         self,
@@ -163,7 +168,7 @@ class AudioLM:
         Of a prompt, the last 30 s are heard.
         """
         prompts, numbers = _checked(prompts), _seeds(seeds, len(prompts))
-        chosen = options or SamplingOptions()
+        chosen = options or self.options
         return generate.continuation(self.parts, prompts, _samples(seconds), numbers, chosen, decoder, until_end)
 
     def unconditional(
@@ -177,7 +182,7 @@ class AudioLM:
         until_end: bool = False,
     ) -> list[np.ndarray]:
         """``count`` clips from nothing: exactly ``seconds`` long, or at most so long with ``until_end``."""
-        numbers, chosen = _seeds(seeds, count), options or SamplingOptions()
+        numbers, chosen = _seeds(seeds, count), options or self.options
         return generate.unconditional(self.parts, _samples(seconds), numbers, chosen, decoder, until_end)
 
     def stream(
@@ -197,7 +202,7 @@ class AudioLM:
         so the pieces joined are that clip, up to the rounding of matrix products of other shapes.
         """
         checked = _checked([prompt])[0] if prompt is not None else None
-        samples, chosen = _samples(seconds), options or SamplingOptions()
+        samples, chosen = _samples(seconds), options or self.options
         if decoder not in self.decoders:
             raise ValueError(f"decoder is {decoder!r}; this model has {', '.join(self.decoders)}")
         return generate.stream(self.parts, checked, samples, int(seed), chosen, decoder, until_end)

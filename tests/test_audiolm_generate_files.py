@@ -11,6 +11,7 @@ import pytest
 from audiolm_tiny import noise, tiny_model
 
 from audiolm.audio import AudioClip, read_provenance, write_audio
+from audiolm.sampling import SamplingOptions
 from evaluation.cli import main
 from evaluation.generators.audiolm import AudioLMGenerator, sampling_options
 from evaluation.protocols import RenderRequest
@@ -63,7 +64,7 @@ def test_files_are_those_of_the_python_interface(checkpoint: str, prompts: Path,
 
     words = ("--mode", "continuation", "--checkpoint", checkpoint, "--seconds", 0.5, "--prompts", prompts / "a.wav")
     generate(tmp_path / "x", *words, "--seed", 3, "--decoder", "parallel", "--temperature", 0.5, "--count", 2)
-    options = sampling_options([0.5], None, None, None)
+    options = sampling_options(SamplingOptions(), [0.5], None, None, None)
     seeds = [item_seed(3, "a", "continuation"), item_seed(3, "a#1", "continuation")]
     prompt = sound(prompts / "a.wav")
     made = AudioLM.from_pretrained(checkpoint).continuation([prompt] * 2, 0.5, seeds, options, decoder="parallel")
@@ -113,12 +114,12 @@ def test_a_folder_with_files_is_not_written_into(tmp_path: Path, capsys: pytest.
 
 
 def test_one_value_or_three_shape_the_stages() -> None:
-    options = sampling_options([0.1, 0.2, 0.3], [5], [0.9, 1.0, 0.8], [3, 1])
+    options = sampling_options(SamplingOptions(), [0.1, 0.2, 0.3], [5], [0.9, 1.0, 0.8], [3, 1])
     assert [options.semantic.temperature, options.coarse.temperature, options.fine.temperature] == [0.1, 0.2, 0.3]
     assert [options.semantic.top_k, options.fine.top_k] == [5, 5]
     assert [options.semantic.top_p, options.coarse.top_p, options.fine.top_p] == [0.9, None, 0.8]
     assert options.unmasking.passes == (3, 1)
-    assert sampling_options(None, [0], None, None).coarse == type(options)().coarse
+    assert sampling_options(SamplingOptions(), None, [0], None, None).coarse == type(options)().coarse
 
 
 def test_every_role_is_rendered_and_fewer_levels_sound_different() -> None:

@@ -78,7 +78,7 @@ def make_files(args: argparse.Namespace) -> dict[str, Any]:
     out = Path(args.out)
     items = _items(args)
     model = load_model(args.checkpoint, args.device, args.precision or "float32")
-    options = sampling_options(args.temperature, args.top_k, args.top_p, args.passes)
+    options = sampling_options(model.options, args.temperature, args.top_k, args.top_p, args.passes)
     system = model.describe()
     settings = {"options": options, "decoder": args.decoder or "autoregressive"}
     out.mkdir(parents=True, exist_ok=True)

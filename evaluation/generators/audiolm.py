@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -164,12 +165,14 @@ def load_model(checkpoint: str, device: str, precision: str) -> AudioLM:
 
 
 def sampling_options(
+    defaults: SamplingOptions,
     temperature: Sequence[float] | None,
     top_k: Sequence[int] | None,
     top_p: Sequence[float] | None,
     passes: Sequence[int] | None,
 ) -> SamplingOptions:
-    """One value per stage (semantic, coarse, fine), or one for all; ``top_k`` 0 and ``top_p`` 1 keep every token.
+    """``defaults``, the model's own, with what is given here: one value per stage (semantic, coarse, fine), or one
+    for all; ``top_k`` 0 and ``top_p`` 1 keep every token.
 
     Raises:
         ValueError: two values or more than three, or a value out of range.
@@ -177,16 +180,16 @@ def sampling_options(
     from audiolm import SamplingOptions
     from audiolm.sampling import Unmasking
 
-    defaults = SamplingOptions()
-    given = {name: _per_stage(name, values) for name, values in (("temperature", temperature), ("top_p", top_p))}
-    kept = [int(value) or None for value in _per_stage("top_k", top_k) or (0, 0, 0)]
+    columns = (("temperature", temperature), ("top_k", top_k), ("top_p", top_p))
+    given = {name: _per_stage(name, values) for name, values in columns}
     stages = {}
     for index, stage in enumerate(STAGES):
-        default = getattr(defaults, stage)
-        chosen: dict[str, float | None] = {name: values[index] for name, values in given.items() if values is not None}
+        chosen: dict[str, Any] = {name: values[index] for name, values in given.items() if values is not None}
+        if "top_k" in chosen:
+            chosen["top_k"] = int(chosen["top_k"]) or None
         if chosen.get("top_p") == 1:
             chosen["top_p"] = None
-        stages[stage] = type(default)(**{"temperature": default.temperature, **chosen, "top_k": kept[index]})
+        stages[stage] = replace(getattr(defaults, stage), **chosen)
     unmasking = Unmasking(passes=tuple(passes)) if passes else defaults.unmasking
     return SamplingOptions(**stages, unmasking=unmasking)
 
