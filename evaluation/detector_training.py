@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -96,8 +97,8 @@ def train_detector(plan: TrainingPlan) -> dict[str, float]:
     logger.info("data ready after %.0f s", time.perf_counter() - started)
     train, held = (_of(clips, split, plan.leave_out) for split in ("train", "held"))
     config = replace(TrainConfig(), seed=plan.seed, steps=plan.steps)
-    name = f"fit-{len(train)}-{len(held)}-{plan.leave_out or 'all'}-{plan.seed}-{plan.steps}"
-    network, history = fit(train, held, config, noises=noise_recordings(plan.corpus), work=plan.cache / name)
+    work = plan.cache / f"fit-{plan.leave_out or 'all'}-{plan.steps}-{_digest([*train, *held], config)}"
+    network, history = fit(train, held, config, noises=noise_recordings(plan.corpus), work=work)
     logger.info("trained after %.0f s", time.perf_counter() - started)
     score = MelCnnDetector(network, IDENTITY, BASE_CONFIG, None, "cpu").score_blocks
     scored_held, scored_test = score_clips(score, held), score_clips(score, _of(clips, "test"))
@@ -118,6 +119,14 @@ def shown_shortcuts(
         windows += list(augment_batch(drawn, config.augment, noises, rng))
         labels.append(drawn_labels)
     return audit_shortcuts(windows, np.concatenate(labels) > 0.5)
+
+
+def _digest(clips: Sequence[LabelledClip], config: TrainConfig) -> str:
+    """Of the very clips and settings: a training resumes only what it would have done itself."""
+    digest = hashlib.sha256(repr(config).encode())
+    for clip in clips:
+        digest.update(f"{clip.generator}/{clip.condition}/{clip.utterance_id}/".encode() + clip.samples.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _of(clips: Sequence[LabelledClip], split: str, leave_out: str = "") -> list[LabelledClip]:

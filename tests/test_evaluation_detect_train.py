@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import evaluation.detector_training
+from detectors.labelled import LabelledClip
+from detectors.mel_cnn import DETECTOR
+from detectors.networks.mel_cnn import MelCnnConfig
+from detectors.training import TrainConfig
 from evaluation.cli import main
 from evaluation.detector_neural import NeuralGenerator, resynthesise, train_generator
 from evaluation.detector_training import TrainingPlan
@@ -108,3 +114,44 @@ def test_world_keeps_length_and_loudness_where_it_is_installed():
     made = further_vocoders()["world"](samples, np.random.default_rng(0))
     assert made.shape == samples.shape and made.dtype == np.float32
     assert 0.3 < np.std(made) / np.std(samples) < 3.0
+
+
+def clips() -> list[LabelledClip]:
+    """Bursts of white noise as bona fide, of brown noise as synthetic; 2.6 s, three speakers per split and class."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(41_600) / 16_000
+    made = []
+    for split in ("train", "held", "test"):
+        for index in range(6):
+            noise = rng.standard_normal(time_s.size)
+            noise = np.cumsum(noise) / 60.0 if index % 2 else noise
+            samples = (0.05 * noise * (np.sin(2 * np.pi * 3.0 * time_s) ** 2 + 0.01)).astype(np.float32)
+            generator = "world" if index % 2 else "bona_fide"
+            name = f"{split}-{index}"
+            made.append(
+                LabelledClip(samples=samples, generator=generator, speaker_id=name, utterance_id=name, split=split)
+            )
+    return made
+
+
+def test_a_training_from_plan_to_card_is_whole_and_the_same_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation.detector_training, "build_clips", lambda *arguments: clips())
+    monkeypatch.setattr(evaluation.detector_training, "codecs", lambda named, own: {})
+    monkeypatch.setattr(evaluation.detector_training, "noise_recordings", lambda corpus: [])
+    monkeypatch.setattr(evaluation.detector_training, "AUDIT_BATCHES", 2)
+    small = partial(TrainConfig, batch=12, network=MelCnnConfig(widths=(4, 4, 6, 6, 8, 8)))
+    monkeypatch.setattr(evaluation.detector_training, "TrainConfig", small)
+    threads = torch.get_num_threads()
+    config(tmp_path)
+    outputs = []
+    for name in ("one", "two"):
+        plan = TrainingPlan(
+            corpus=tmp_path / "corpus", cache=tmp_path / f"cache-{name}", out=tmp_path / name, steps=40, threads=threads
+        )
+        measures = evaluation.detector_training.train_detector(plan)
+        outputs.append({path.name: path.read_bytes() for path in plan.out.iterdir()})
+    assert outputs[0] == outputs[1] and set(measures) >= {"eer_interpolated", "cllr_bits"}
+    detector = DETECTOR.load(str(tmp_path / "one"))
+    assert set(detector.describe()["training"]["shortcuts"]) >= {"level_dbfs", "bandwidth_hz"}  # type: ignore[index]
+    card = (tmp_path / "one" / "README.md").read_text()
+    assert "| world | raw | raw |" in card and "## Shortcuts" in card
