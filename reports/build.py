@@ -59,9 +59,11 @@ def build_report(
     if clips < 0:
         raise ValueError(f"clips is {clips}; give 0 or more clips to embed")
     run = open_run(Path(run_folder))
-    policy_path, plan_path = _kept(run.folder / POLICY, policy), _kept(run.folder / PLAN, plan)
-    rules = load_policy(policy_path if policy_path.is_file() else None)
-    check_measures(rules, run, str(policy_path))
+    asked = run.folder / POLICY if policy is None else Path(policy)
+    rules = load_policy(asked if policy is not None or asked.is_file() else None)
+    check_measures(rules, run, str(asked))  # refused before it is kept
+    plan_path = _kept(run.folder / PLAN, plan)
+    _kept(run.folder / POLICY, policy)
     context = Context(run=run, policy=rules, desk=ClipDesk(run, limit=clips), plan=read_plan(plan_path))
     sections = _build_sections(context, discover())
     run_id = clean(run.info.get("run_id", run.folder.name))
@@ -105,7 +107,8 @@ def _kept(kept: Path, given: Path | None) -> Path:
         content = Path(given).read_bytes()
     except OSError as error:
         raise ValueError(f"{given}: cannot be read ({error.strerror}); name a file") from error
-    read_plan(Path(given)) if kept.name == PLAN else load_policy(Path(given))  # refused before it is kept
+    if kept.name == PLAN:
+        read_plan(Path(given))  # refused before it is kept
     if not kept.is_file() or kept.read_bytes() != content:
         kept.write_bytes(content)
     return kept

@@ -228,6 +228,7 @@ def test_unknown_names_in_a_policy_are_refused_with_the_nearest(tmp_path: Path, 
     own.write_text("schema_version = 1\n" + text)
     with pytest.raises(ValueError, match=message):
         build_report(folder, policy=own)
+    assert not (folder / "policy.toml").exists()
 
 
 def plan_facts(run: TinyRun) -> dict[str, Any]:
