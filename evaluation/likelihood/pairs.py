@@ -71,7 +71,9 @@ def make_pair(kind: str, first: Voice, others: Sequence[Voice], seed: int) -> Pa
 
 def _choices(kind: str, first: Voice, others: Sequence[Voice]) -> tuple[list[Voice], list[Voice]] | str:
     """Recordings that continue alike, and those that change the one thing."""
-    usable = [v for v in others if v.name != first.name and v.duration_s >= CHANGE_S + FADE_S and v.speaker and first.speaker]
+    usable = [
+        v for v in others if v.name != first.name and v.duration_s >= CHANGE_S + FADE_S and v.speaker and first.speaker
+    ]
     same = [voice for voice in usable if voice.speaker == first.speaker]
     rest = [voice for voice in usable if voice.speaker != first.speaker]
     if kind == "control":
