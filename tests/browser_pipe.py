@@ -22,6 +22,8 @@ LAUNCH = (
 )
 """With ``--remote-debugging-pipe`` Chromium reads commands from descriptor 3 and writes answers to 4."""
 
+READY = "document.readyState === 'complete' && location.href !== 'about:blank'"
+
 
 class PipedBrowser:
     """One page of a fresh browser; use it as a context manager."""
@@ -68,8 +70,12 @@ class PipedBrowser:
         """Go to an address; returns the seconds until the page's load event."""
         started = time.perf_counter()
         self.call("Page.navigate", url=address)
-        self.run("while (document.readyState !== 'complete') await new Promise((go) => setTimeout(go, 5));")
-        return time.perf_counter() - started
+        while time.perf_counter() - started < self.patience_s:
+            found = self.call("Runtime.evaluate", expression=READY, returnByValue=True)["result"]
+            if found.get("value") is True:
+                return time.perf_counter() - started
+            time.sleep(0.01)
+        raise RuntimeError(f"{address}: did not load within {self.patience_s} s")
 
     def run(self, script: str) -> Any:
         """What the body of an async function returns in the page."""

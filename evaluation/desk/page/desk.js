@@ -31,11 +31,12 @@ function show(file, answer, problem) {
       row.append(make("p", `Log-likelihood ratio ${number(answer.llr)} nats, ${side} the threshold of ${number(facts.threshold_llr)}.`));
     }
     if (answer.reason) row.append(make("p", answer.reason));
-    if (answer.provenance) row.append(make("p", "The file carries the tag of this tool: it was made by a system under audit."));
+    if (answer.provenance) row.append(make("p", `The file carries the tag of this tool, role ${answer.provenance.role}.`));
     const sound = make("audio");
     sound.controls = true;
     sound.src = URL.createObjectURL(file);
     sound.setAttribute("aria-label", `Play ${file.name}`);
+    sound.addEventListener("error", () => sound.remove());
     const fold = make("details"), raw = make("pre", JSON.stringify(answer, null, 1));
     fold.append(make("summary", "As detect --json prints it"), raw);
     row.append(sound, fold);
