@@ -168,11 +168,12 @@ def threshold_transfer(dev: Pairing, test: Pairing) -> dict[str, float]:
         is_bona = np.asarray([trial.is_bona_fide for trial in paired.trials], dtype=bool)
         arrays.append((scores[is_bona], scores[~is_bona]))
     threshold = error_rates.eer_threshold(*arrays[0])
-    p_false_alarm, p_miss = error_rates.error_rates_at(*arrays[1], threshold)
+    bona, synth = arrays[1]
+    p_false_alarm, p_miss = error_rates.error_rates_at(bona, synth, threshold)
     return {
         "threshold": threshold,
         "p_miss": p_miss,
         "p_false_alarm": p_false_alarm,
         "p_error_half_total": (p_miss + p_false_alarm) / 2,
-        "eer_interpolated": error_rates.eer(*arrays[1]),
+        "eer_interpolated": error_rates.eer(bona, synth),
     }

@@ -56,4 +56,8 @@ def tandem_costs(path: Path, bona: np.ndarray, synth: np.ndarray) -> dict[str, f
 def joint_costs(path: Path) -> dict[str, float]:
     """Least a-DCF of joint scores, with ASVspoof 5's priors and with those of the stand-alone library."""
     scores = _labelled(path, ("sasv-score", "sasv_score"))
-    return {"min_a_dcf": a_dcf(**scores), "min_a_dcf_standalone": a_dcf(**scores, model=STANDALONE)}
+    target, nontarget, spoof = (scores[label] for label in LABELS)
+    return {
+        "min_a_dcf": a_dcf(target, nontarget, spoof),
+        "min_a_dcf_standalone": a_dcf(target, nontarget, spoof, STANDALONE),
+    }

@@ -84,6 +84,8 @@ class _InverseStft(nn.Module):
 class _Network(nn.Module):
     """Samples ``[batch, time]`` (a multiple of the hop) to samples of the same shape."""
 
+    filters: Tensor
+
     def __init__(self, config: NeuralGenerator) -> None:
         super().__init__()
         self.config = config
@@ -134,7 +136,7 @@ def _loss(made: Tensor, wanted: Tensor, waveform_weight: float) -> Tensor:
 
 def train_generator(
     config: NeuralGenerator, recordings: Sequence[np.ndarray], *, seed: int, steps: int = STEPS
-) -> nn.Module:
+) -> _Network:
     """A network trained for ``steps`` on 16 kHz recordings; ValueError where none is long enough."""
     usable = [recording for recording in recordings if recording.size > WINDOW]
     if not usable:
@@ -165,10 +167,10 @@ def _piece(recording: np.ndarray, length: int, rng: np.random.Generator) -> np.n
     return (piece / max(float(np.abs(piece).max()), 1e-3) * 0.7).astype(np.float32)
 
 
-def resynthesise(network: nn.Module, samples: np.ndarray) -> np.ndarray:
+def resynthesise(network: _Network, samples: np.ndarray) -> np.ndarray:
     """``samples`` (float32 ``[time]``, 16 kHz) through the network, at the level they had."""
     peak = max(float(np.abs(samples).max()), 1e-6)
-    hop = network.config.hop  # type: ignore[union-attr]
+    hop = network.config.hop
     padded = np.pad(samples, (0, -samples.size % hop)).astype(np.float32) / peak * 0.7
     with torch.inference_mode():
         made = network(torch.from_numpy(padded)[None])[0].numpy()[: samples.size]

@@ -5,9 +5,11 @@ Each takes and gives float32 ``[time]`` at 16 kHz, same length, and is determini
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ RATE_HZ = 16_000
 
 def world(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """WORLD analysis and synthesis (Morise et al. 2016), pitch scaled by 0.9 to 1.12, sometimes a coded envelope."""
-    import pyworld  # pyright: ignore[reportMissingImports]
+    pyworld: Any = importlib.import_module("pyworld")
 
     signal = samples.astype(np.float64)
     f0_hz, times_s = pyworld.dio(signal, RATE_HZ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def trials_text(line: str) -> str:
 SCORES = "\n".join(f"E_{index} {score}" for index, score in enumerate([3, 2, 1, -1, 0, -2, -3, -4]))
 
 
-def evaluated(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
+def evaluated(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
     assert main(["detect-eval", *map(str, arguments), "--json", "--replicates", "20"]) == 0
     return json.loads(capsys.readouterr().out)
 

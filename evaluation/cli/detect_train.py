@@ -12,7 +12,7 @@ from typing import Any
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 EXAMPLE = "audiolm-audit detect-train recipes/detector.toml"
 KINDS: dict[str, type] = {
