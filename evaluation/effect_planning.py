@@ -19,6 +19,7 @@ from evaluation.frames import read_scores
 from evaluation.item_values import find_measure, item_values
 from evaluation.run_folder import RunFolder
 from evaluation.sample_size import Spread, power_factor, speakers_needed, spread_of
+from evaluation.table_queries import kept_rows, numbers, rows_where
 
 __all__ = ["EffectPlan", "measured_spread", "plan_effect", "shipped_spreads"]
 
@@ -80,16 +81,17 @@ def measured_spread(run: str | Path, name: str) -> dict[str, Any]:
         both = item_values(scores, entry, role).merge(
             item_values(scores, entry, against), on=["utterance_id", "speaker_id"], suffixes=("", "_b")
         )
-        both = both[(both["status"] == "ok") & (both["status_b"] == "ok") & (both["below"] > 0) & (both["below_b"] > 0)]
-        if both["speaker_id"].nunique() < 2:
+        both = rows_where(both, status="ok", status_b="ok")
+        both = kept_rows(both, (both["below"] > 0) & (both["below_b"] > 0))
+        if len(set(both["speaker_id"])) < 2:
             continue
-        values = (both["above"] / both["below"] - both["above_b"] / both["below_b"]).to_numpy(np.float64)
-        spread = spread_of(values, both["below"].to_numpy(np.float64), both["speaker_id"].to_numpy())
+        values = numbers(both, "above") / numbers(both, "below") - numbers(both, "above_b") / numbers(both, "below_b")
+        spread = spread_of(values, numbers(both, "below"), np.asarray(both["speaker_id"]))
         if spread.between == spread.within == 0.0:
             raise ValueError(f"{run}: all clips agree on {name}, which shows no spread; name a pilot with more clips")
         if spread.between == spread.within == 0.0:
             raise ValueError(f"{run}: all clips agree on {name}, which shows no spread; name a pilot with more clips")
-        n_speakers = both["speaker_id"].nunique()
+        n_speakers = len(set(both["speaker_id"]))
         source = f"{role} minus {against}, {len(both)} prompts of {n_speakers} speakers, {folder.path}"
         return {"measure": f"{entry['scorer']}/{entry['measure']}", "unit": entry["unit"], "between": spread.between,
                 "within": spread.within, "source": source}  # fmt: skip

@@ -11,7 +11,7 @@ __all__ = ["METHODS", "adjust"]
 METHODS = ("holm", "bh")
 
 
-def adjust(p_values: Sequence[float], method: str = "holm") -> np.ndarray:
+def adjust(p_values: Sequence[float] | np.ndarray, method: str = "holm") -> np.ndarray:
     """Adjusted p-values ``[test]``; those at most 0.05 are significant over the whole family.
 
     ``holm``: the chance of any false alarm stays below 5 % (Holm 1979). ``bh``: the expected share of false alarms

@@ -20,6 +20,7 @@ from evaluation.item_values import find_measure, item_values, speaker_sums
 from evaluation.multiplicity import adjust
 from evaluation.permutation import group_gap_p
 from evaluation.records import GenerationRecord
+from evaluation.table_queries import kept_rows, rows_where
 
 __all__ = ["MIN_SPEAKERS", "SLICE_COLUMNS", "Slice", "slice_table"]
 
@@ -104,15 +105,15 @@ def _cells(
     resampler: Resampler,
 ) -> list[Slice]:  # fmt: skip
     group_of = pairs["utterance_id"].map(lambda name: labels.get(name, {}).get(axis, ""))
-    labelled = pairs.assign(group=group_of)[group_of != ""]
+    labelled = kept_rows(pairs.assign(group=group_of), group_of != "")
     speakers = sorted(set(labelled["speaker_id"]))
     excess = _excess(labelled)
     above, below = speaker_sums(excess, speakers)
     generator = np.random.default_rng([resampler.seed, len(axis), 11])
     found = []
     for group in sorted(set(labelled["group"])):
-        part = labelled[labelled["group"] == group]
-        own = excess[excess["group"] == group]
+        part = rows_where(labelled, group=group)
+        own = rows_where(excess, group=group)
         inside = np.isin(speakers, sorted(set(part["speaker_id"])))
         counted = sorted(set(own.loc[np.isfinite(own["above"]) & np.isfinite(own["below"]), "speaker_id"]))
         enough = len(counted) >= MIN_SPEAKERS and int((~inside & (below > 0)).sum()) >= MIN_SPEAKERS

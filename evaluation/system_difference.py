@@ -23,6 +23,7 @@ from evaluation.multiplicity import adjust
 from evaluation.permutation import sign_flip_p
 from evaluation.run_folder import RunFolder
 from evaluation.sample_size import minimum_detectable
+from evaluation.table_queries import rows_where
 
 __all__ = ["DIFFERENCE_COLUMNS", "compare_systems"]
 
@@ -107,7 +108,7 @@ def _difference(
     both = sides[0].merge(sides[1], on=["utterance_id", "speaker_id"], suffixes=("_old", "_new"))
     if not len(both):
         return None
-    kept = both[(both["status_old"] == "ok") & (both["status_new"] == "ok")]
+    kept = rows_where(both, status_old="ok", status_new="ok")
     if not len(kept):
         return None
     # one denominator for both sides: the new one's, so that the difference is a ratio of sums

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["blocks", "numbers", "rows_where"]
+__all__ = ["blocks", "kept_rows", "numbers", "rows_where"]
 
 
 def rows_where(frame: pd.DataFrame, **equal: str | Collection[str]) -> pd.DataFrame:
@@ -18,6 +18,11 @@ def rows_where(frame: pd.DataFrame, **equal: str | Collection[str]) -> pd.DataFr
         wanted = [value] if isinstance(value, str) else list(value)
         keep &= frame[column].isin(wanted).to_numpy(dtype=bool)
     return frame.iloc[np.flatnonzero(keep)]
+
+
+def kept_rows(frame: pd.DataFrame, keep: object) -> pd.DataFrame:
+    """The rows where ``keep`` ``[row]`` holds."""
+    return frame.iloc[np.flatnonzero(np.asarray(keep, dtype=bool))]
 
 
 def blocks(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:

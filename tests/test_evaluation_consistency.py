@@ -112,7 +112,7 @@ def test_pace_and_colour_are_read_back() -> None:
     assert not isinstance(faster, (Skipped, Noted))
     assert faster["speaking_rate_difference"] == pytest.approx(3.0, abs=0.2)
     noise = np.random.default_rng(0).standard_normal(5 * RATE) * 0.05
-    duller = lfilter([1.0], [1.0, -0.99], noise) * 0.1
+    duller = 0.1 * np.asarray(lfilter([1.0], [1.0, -0.99], noise))
     (outcome,) = TIMBRE.load("cpu")([item(AudioClip.from_array(duller, RATE), AudioClip.from_array(noise, RATE))])
     assert not isinstance(outcome, (Skipped, Noted))
     assert outcome["tilt_difference_db_per_octave"] == pytest.approx(6.02, abs=0.4)

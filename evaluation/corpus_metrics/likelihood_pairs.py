@@ -95,7 +95,7 @@ class LikelihoodPairs:
         voices = [_voice(view, record) for record in records]
         chosen = {record.item_id for record in _in_turn(records)[:MAX_PAIRS]}
         items: dict[str, dict[str, float | Skipped]] = {record.item_id: {} for record in records}
-        counts = dict.fromkeys(KINDS, 0)
+        counts: dict[str, int] = dict.fromkeys(KINDS, 0)
         speakers: dict[str, set[str]] = {kind: set() for kind in KINDS}
         for record, voice in zip(records, voices, strict=True):
             for kind in KINDS:
