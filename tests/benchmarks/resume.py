@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     command = training_command(args.out, few_recordings(args.data, args.out / "few.csv"), args.steps)
     if not (args.out / "whole" / "model").is_dir():
-        subprocess.run([*command, "--out", str(args.out / "whole")], check=True, cwd=ROOT)
+        subprocess.run([*command, "--out", str(args.out / "whole")], check=True, cwd=ROOT, stdout=sys.stderr)
     parts = [part for part in load_preset("nano").parts if part not in ("semantic", "model")]
     notes = args.out / "killed.json"
     killed: dict[str, list[int]] = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 [*command, "--out", str(args.out / "killed"), "--resume"], args.out, part, args.steps
             )
             notes.write_text(json.dumps(killed), encoding="utf-8")
-    subprocess.run([*command, "--out", str(args.out / "killed"), "--resume"], check=True, cwd=ROOT)
+    subprocess.run([*command, "--out", str(args.out / "killed"), "--resume"], check=True, cwd=ROOT, stdout=sys.stderr)
     return finish([row for part in parts for row in compare(args.out, part, killed[part])], args.json)
 
 
