@@ -67,8 +67,9 @@ def _verdicts(ranking: Ranking) -> Table:
 def _table(table: RankingTable, names: dict[str, str]) -> Table:
     last, rows = len(table.systems), []
     for one in table.systems:
-        known = one.ci_low is not None and one.ci_high is not None
-        interval = range_text(one.ci_low, one.ci_high, table.unit) if known else "none"
+        interval = "none"
+        if one.ci_low is not None and one.ci_high is not None:
+            interval = range_text(one.ci_low, one.ci_high, table.unit)
         place = str(one.rank_low) if one.rank_low == one.rank_high else f"{one.rank_low} to {one.rank_high}"
         rows.append(
             [

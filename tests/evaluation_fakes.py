@@ -60,7 +60,7 @@ def numbers_of(outcome: Outcome) -> dict[str, float]:
     """The values of an outcome that must hold nothing but numbers."""
     assert not isinstance(outcome, Skipped), outcome.reason
     values = outcome.values if isinstance(outcome, Noted) else outcome
-    numbers = {name: value for name, value in values.items() if not isinstance(value, Skipped)}
+    numbers = {name: float(value) for name, value in values.items() if not isinstance(value, Skipped)}
     assert set(numbers) == set(values)
     return numbers
 

@@ -56,7 +56,8 @@ def test_finite_sets_of_one_distribution_lie_apart_and_their_extrapolation_does_
 
 def test_kernel_distance_is_unbiased_and_equals_its_definition() -> None:
     generator = np.random.default_rng(3)
-    nulls = [kernel_distance(*generator.standard_normal((2, 40, 3)), 2.0) for _ in range(200)]
+    draws = (generator.standard_normal((2, 40, 3)) for _ in range(200))
+    nulls = [kernel_distance(one, two, 2.0) for one, two in draws]
     assert abs(np.mean(nulls)) < 3 * np.std(nulls) / math.sqrt(200)
     one, two = generator.standard_normal((2, 7, 3))
 

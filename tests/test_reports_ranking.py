@@ -70,7 +70,7 @@ def test_command_ranks_and_refuses_unlike_evaluators(tmp_path: Path, capsys: pyt
     ]  # fmt: skip
     assert (table.n_prompts, table.n_speakers) == (12, 6)
     scores = pd.read_parquet(runs[0] / "scores.parquet").query("role == 'acoustic' and scorer == 'word_error'")
-    sums = scores.groupby("measure")["value"].sum()
+    sums = {name: float(rows["value"].sum()) for name, rows in scores.groupby("measure")}
     assert table.systems[2].estimate == pytest.approx(sums["errors"] / sums["words"])
     html = (out / "comparison.html").read_text("utf-8")
     assert (

@@ -54,12 +54,15 @@ class Examiner:
         threading.Thread(target=_pump, args=(process, answers), daemon=True).start()
         self._process, self._answers = process, answers
         line = self._answer(START_S)
-        content = json.loads(line) if line else {"error": "the detector's process ended before it was ready"}
+        content: dict[str, Any] = (
+            json.loads(line) if line else {"error": "the detector's process ended before it was ready"}
+        )
         if "ready" not in content:
             self.close()
             raise ValueError(str(content.get("error", "the detector cannot be loaded")))
-        self.facts = content["ready"]
-        return self.facts
+        facts = content["ready"]
+        self.facts = facts
+        return facts
 
     def examine(self, path: Path, shown: str) -> dict[str, Any]:
         """The verdict on a file; the answer's ``path`` is ``shown``.

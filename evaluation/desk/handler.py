@@ -205,7 +205,8 @@ class DeskHandler(BaseHTTPRequestHandler):
     def _head(self, status: int, media_type: str, length: int, more: Mapping[str, str]) -> None:
         self.close_connection = True
         self.send_response(status)
-        sent = HEADERS | {"Content-Type": media_type, "Content-Length": str(length), "Connection": "close"} | more
+        described = {"Content-Type": media_type, "Content-Length": str(length), "Connection": "close"}
+        sent = {**HEADERS, **described, **more}
         for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()

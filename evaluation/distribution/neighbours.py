@@ -10,7 +10,8 @@ __all__ = ["coverage", "precision"]
 def precision(reference: np.ndarray, judged: np.ndarray, k: int = 5) -> np.ndarray:
     """Whether each judged item lies within some reference item's ball to its k-th neighbour: float64 ``[item]``."""
     radii = _radii(reference, k)
-    return (_distances(judged, reference) <= radii[None] * (1 + 1e-12)).any(axis=1).astype(np.float64)
+    inside = _distances(judged, reference) <= radii[None] * (1 + 1e-12)
+    return np.asarray(inside.any(axis=1), dtype=np.float64)
 
 
 def coverage(reference: np.ndarray, judged: np.ndarray, k: int = 5) -> np.ndarray:
@@ -31,4 +32,4 @@ def _radii(items: np.ndarray, k: int) -> np.ndarray:
 
 
 def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.square(first[:, None] - second[None]).sum(axis=2))
+    return np.asarray(np.sqrt(np.square(first[:, None] - second[None]).sum(axis=2)))

@@ -26,7 +26,7 @@ def _white() -> np.ndarray:
 
 def _tilt_of_one_pole() -> float:
     """A first-order low-pass falls by 6.02 dB per octave."""
-    spectrum = long_term_spectrum_db(lfilter([1.0], [1.0, -0.99], _white()), RATE_HZ)
+    spectrum = long_term_spectrum_db(np.asarray(lfilter([1.0], [1.0, -0.99], _white())), RATE_HZ)
     return float("nan") if spectrum is None else tilt_db_per_octave(spectrum)
 
 

@@ -115,7 +115,11 @@ def _embed(manifest: Path, encoder) -> list[_Embedded]:
         clips += [clip.cut(0.0, PROMPT_S), clip.cut(PROMPT_S, PROMPT_S + CLIP_S)]
     vectors = embed_all(encoder, clips)
     pairs = zip(kept, vectors[::2], vectors[1::2], strict=True)
-    return [_Embedded(*names, one, two) for names, one, two in pairs if one is not None and two is not None]
+    return [
+        _Embedded(corpus, speaker, one, two)
+        for (corpus, speaker), one, two in pairs
+        if one is not None and two is not None
+    ]
 
 
 def _trials(embedded: Sequence[_Embedded]) -> Mapping[str, np.ndarray]:

@@ -75,8 +75,9 @@ def _ranked(audits: Sequence[Audit], out: Path | None, as_json: bool) -> int:
     for table in ranking.tables:
         print(f"{table.title}, {table.role} ({table.better} is better, {table.n_prompts} shared prompts)")
         for one in table.systems:
-            known = one.ci_low is not None and one.ci_high is not None
-            interval = range_text(one.ci_low, one.ci_high, table.unit) if known else "no interval"
+            interval = "no interval"
+            if one.ci_low is not None and one.ci_high is not None:
+                interval = range_text(one.ci_low, one.ci_high, table.unit)
             place, value = f"{one.rank_low} to {one.rank_high}", number_text(one.estimate, table.unit)
             print(f"  rank {place}  {one.run_id}  {value}, {interval}")
     if out:

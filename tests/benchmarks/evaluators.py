@@ -46,7 +46,7 @@ PARTS = ("throughput", "summary", "memory", "coverage")
 def make_clips(folder: Path, corpus: Path, count: int, seconds: float = CLIP_S) -> list[GenerationRecord]:
     """``count`` clips after ``count / 5`` prompts, cut from recordings, written as WAV."""
     rows = pd.read_csv(corpus / "manifest.csv")
-    rows = rows[(rows["kind"] == "speech") & (rows["duration_s"] > PROMPT_S + 1)].sort_values("utterance_id")
+    rows = rows.query("kind == 'speech' and duration_s > @PROMPT_S + 1").sort_values("utterance_id")
     sounds = [AudioClip.from_file(corpus / path).at_rate(RATE_HZ).samples for path in rows["path"].head(60)]
     (folder / "audio").mkdir(parents=True)
     records = []
@@ -171,7 +171,7 @@ def summary(n_rows: int = 100_000) -> Row:
         "role": [r.role for r in records for _ in measures], "scorer": "s",
         "measure": [m["measure"] for _ in records for m in measures], "value": generator.random(items * 10),
         "status": "ok", "reason": "", "scorer_version": "1",
-    })[SCORE_SCHEMA.names]  # fmt: skip
+    }, columns=SCORE_SCHEMA.names)  # fmt: skip
     start = time.perf_counter()
     summary_frame(frame, records, measures, Resampler(seed=0))
     seconds = time.perf_counter() - start
