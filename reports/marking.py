@@ -1,8 +1,14 @@
-"""Whether generated files say of themselves that they are synthetic: the comment tag of each clip, read back."""
+"""Whether generated files say of themselves that they are synthetic, and still do after what happens to files.
+
+The comment tag of each clip is read back: from the file as it is, and after it was copied byte by byte, cut in half, or
+written anew in another form by a program that carries the sound alone (libsndfile).
+"""
 
 from __future__ import annotations
 
+import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,46 +18,100 @@ from reports.context import GENERATED_ROLES, Context
 from reports.estimates import Estimate, ratio
 from reports.frames import columns, rows_where
 
-__all__ = ["tagged_share"]
+__all__ = ["HANDLING", "surviving_share", "tagged_share"]
 
 MOST_FILES = 500
 """Files opened at most, evenly chosen: a header read each."""
 
 
+MOST_HANDLED = 40
+"""Files that are written anew per kind of handling."""
+MOST_FRAMES = 2_000_000
+"""Of a clip, what is written anew."""
+HANDLING = {"copied": "", "cut in half": "WAV", "written as FLAC": "FLAC", "as Ogg Vorbis": "OGG", "as MP3": "MP3"}
+"""What is done to a clip, and the format that it is then written in; none: the bytes as they are."""
+
+
 def tagged_share(context: Context) -> tuple[Estimate | None, list[str]]:
     """Share of generated clips whose WAV comment names the system and the role, and items without such a tag."""
-    items = context.run.generations
-    made = rows_where(
-        items, (items["status"] == "ok") & items["role"].isin(GENERATED_ROLES) & (items["audio_path"] != "")
-    )
-    made = rows_where(made, made["role"] != "recorded").sort_values("item_id")
-    if len(made) > MOST_FILES:
-        made = made.iloc[np.linspace(0, len(made) - 1, MOST_FILES).round().astype(int)]
     found, bare = [], []
-    for row in made.to_dict("records"):
+    for row in _made(context, MOST_FILES):
         tagged = _tagged(context, str(row["audio_path"]), str(row["role"]))
         if tagged is None:
             continue
         found.append({**row, "numerator": float(tagged), "denominator": 1.0})
         if not tagged:
             bare.append(str(row["item_id"]))
-    if not found:
-        return None, []
+    return _share(found), bare
+
+
+def surviving_share(context: Context, handling: str) -> Estimate | None:
+    """Share of the tagged clips whose tag is still there after ``handling`` (a key of ``HANDLING``)."""
+    found = []
+    for row in _made(context, MOST_HANDLED):
+        path = _inside(context, str(row["audio_path"]))
+        if path is None or not _tagged(context, str(row["audio_path"]), str(row["role"])):
+            continue
+        try:
+            kept = _says_so(_handled(path, handling), str(row["role"]))
+        except (sf.LibsndfileError, RuntimeError, OSError):
+            continue
+        found.append({**row, "numerator": float(kept), "denominator": 1.0})
+    return _share(found)
+
+
+def _made(context: Context, most: int) -> list[dict[str, object]]:
+    """Generated clips that have a file, at most ``most``, evenly chosen."""
+    items = context.run.generations
+    made = rows_where(
+        items, (items["status"] == "ok") & items["role"].isin(GENERATED_ROLES) & (items["audio_path"] != "")
+    )
+    made = rows_where(made, made["role"] != "recorded").sort_values("item_id")
+    if len(made) > most:
+        made = made.iloc[np.linspace(0, len(made) - 1, most).round().astype(int)]
+    return [{str(key): value for key, value in row.items()} for row in made.to_dict("records")]
+
+
+def _share(found: list[dict[str, object]]) -> Estimate | None:
     names = ["item_id", "utterance_id", "speaker_id", "numerator", "denominator"]
-    return ratio(columns(pd.DataFrame(found), names)), bare
+    return ratio(columns(pd.DataFrame(found), names)) if found else None
+
+
+def _inside(context: Context, relative: str) -> Path | None:
+    folder = context.run.folder.resolve()
+    path = (folder / relative).resolve()
+    return path if path.is_relative_to(folder) and path.is_file() else None
 
 
 def _tagged(context: Context, relative: str, role: str) -> bool | None:
     """None where the file cannot be opened, which is another fault than a missing tag."""
-    folder = context.run.folder.resolve()
-    path = (folder / relative).resolve()
-    if not path.is_relative_to(folder) or not path.is_file():
+    path = _inside(context, relative)
+    if path is None:
         return None
     try:
-        with sf.SoundFile(path) as file:
-            comment = json.loads(file.comment or "{}")
+        return _says_so(path, role)
     except (sf.LibsndfileError, RuntimeError, OSError):
         return None
+
+
+def _says_so(source: Path | io.BytesIO, role: str) -> bool:
+    with sf.SoundFile(source) as file:
+        comment = file.comment or "{}"
+    try:
+        said = json.loads(comment)
     except ValueError:
         return False
-    return isinstance(comment, dict) and comment.get("role") == role and bool(comment.get("system"))
+    return isinstance(said, dict) and said.get("role") == role and bool(said.get("system"))
+
+
+def _handled(path: Path, handling: str) -> io.BytesIO:
+    container = HANDLING[handling]
+    if not container:
+        return io.BytesIO(path.read_bytes())
+    samples, rate = sf.read(path, frames=MOST_FRAMES, dtype="float32", always_2d=True)
+    if handling == "cut in half":
+        samples = samples[: len(samples) // 2]
+    written = io.BytesIO()
+    sf.write(written, samples, rate, format=container)
+    written.seek(0)
+    return written

@@ -13,7 +13,7 @@ from reports.figures import Anchor, PlotRow, interval_plot
 from reports.findings import judge
 from reports.formats import isolate, number_text
 from reports.indicators import IndicatorTable
-from reports.marking import tagged_share
+from reports.marking import HANDLING, surviving_share, tagged_share
 from reports.operating import PREVALENCES, curve_estimate, flagged_share, precision_at, same_detector
 from reports.prompts import origin_of
 from reports.sections import Section
@@ -59,8 +59,8 @@ def build(context: Context) -> Sequence[object]:
         ""
         if origin_of(context.run) == "human"
         else "Human recordings as the bona fide side: this run has none of its own.",
-        "A watermark in the sound itself: the system sets none, and none was tested. The tag in the file's header is"
-        " lost as soon as the clip is re-encoded, cut or played into a microphone.",
+        "A watermark in the sound itself: the system sets none, and none was tested. Playing a clip into a microphone"
+        " loses any tag; programs that carry tags over may keep it where ours did not.",
         "Whether people are deceived: no listening test.",
     )
 
@@ -106,6 +106,13 @@ def _marking(context: Context, table: IndicatorTable) -> None:
         ceiling=Estimate(estimate=1.0, no_interval="by definition: every clip is marked"),
         floor=Estimate(estimate=0.0, no_interval="by definition"), why_not="no clip of the run can be opened",
     )  # fmt: skip
+    for handling in HANDLING:
+        table.add(
+            f"Of these, still marked when {handling}", surviving_share(context, handling), unit="share",
+            measure="comment tag of the file",
+            ceiling=Estimate(estimate=1.0, no_interval="by definition: every mark survives"),
+            floor=Estimate(estimate=0.0, no_interval="by definition"), why_not="no clip of the run is marked",
+        )  # fmt: skip
 
 
 def _passing(flagged: Estimate | None) -> Estimate | None:
