@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evaluation.acoustics.log_mel import log_mel
+from evaluation.speaker.speechbrain_modules import forget_stand_ins
 
 __all__ = ["ClosedSet", "train_closed_set"]
 
@@ -49,6 +50,7 @@ def train_closed_set(recordings: Mapping[str, Sequence[np.ndarray]], seed: int, 
     import torch
     from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 
+    forget_stand_ins()
     speakers = sorted(recordings)
     features = [[f for f in map(_features, recordings[name]) if len(f) >= 20] for name in speakers]
     empty = [name for name, found in zip(speakers, features, strict=True) if not found]

@@ -19,6 +19,7 @@ import numpy as np
 
 from audiolm.audio import AudioClip
 from evaluation.speaker.silence import trim_silences
+from evaluation.speaker.speechbrain_modules import forget_stand_ins
 
 __all__ = ["ENCODER", "HUB_NAME", "EcapaEncoder"]
 
@@ -71,6 +72,7 @@ class _EcapaEntry:
         place = os.environ["AUDIOLM_ECAPA_DIR"]
         folder = place if Path(place).is_dir() else tempfile.mkdtemp(prefix="audiolm-ecapa-")
         classifier = EncoderClassifier.from_hparams(source=place, savedir=folder, run_opts={"device": device})
+        forget_stand_ins()
         if classifier is None:
             raise ValueError(f"AUDIOLM_ECAPA_DIR: SpeechBrain could not read a classifier from {place!r}")
         return EcapaEncoder(classifier)
