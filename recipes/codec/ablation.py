@@ -3,7 +3,7 @@
     python recipes/codec/ablation.py --data ../shared/corpus/manifest.csv --out runs/ablation [--steps 250] [--json]
 
 Every variant is a recipe file and one ``audiolm-audit train codec --resume``; stop it at any moment and run it again.
-Needs pystoi and pesq (extra ``audit``). Discriminators play from an eighth of the steps on.
+Needs pesq (extra ``quality``). Discriminators play from an eighth of the steps on.
 """
 
 from __future__ import annotations
