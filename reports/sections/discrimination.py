@@ -120,7 +120,8 @@ def _part_blocks(
         worse = f"{isolate(high)} is {side}" if estimate.estimate > 0 else "no gap at all"
         label = f"{rule.quantity}, by {isolate(axis)} ({worse})"
         own = {part.group: part.reference for part in parts}
-        ceiling = Estimate(estimate=own[high] - own[low]) if rule_id == "ALG-1" else None
+        widest = Estimate(estimate=1.0, no_interval="by definition: one group always called synthetic, the other never")
+        ceiling = Estimate(estimate=own[high] - own[low]) if rule_id == "ALG-1" else widest
         table.add(label[:1].upper() + label[1:], estimate, unit="share", measure=parts[0].measure, ceiling=ceiling,
                   floor=_zero(), finding=finding)  # fmt: skip
     svg = interval_plot(
