@@ -27,7 +27,7 @@ from detectors import load_default
 from evaluation.cli import main
 from evaluation.desk import Desk, Limits
 from evaluation.desk.examiner import Examiner, TooSlow
-from evaluation.verdicts import judge_file
+from evaluation.detect_verdicts import judge_file
 
 LIMITS = Limits(clip_bytes=400_000, clip_s=8.0, receive_s=1.5, send_s=20.0, examine_s=20.0, connections=6)
 WORDS = ("ready", "verdict", "clip", "../../../etc/passwd", "%2e%2e/run.json", "a" * 9_000, "\x00", "é", "{}", "-1")
@@ -98,7 +98,7 @@ def test_a_clip_gets_the_answer_of_detect_json(desk: Desk, tmp_path: Path):
     path = tmp_path / "clip.wav"
     path.write_bytes(speech(3.0))
     status, body, headers = ask(desk, "POST", at(desk, "examine"), path.read_bytes())
-    mine, expected = json.loads(body), judge_file(load_default(), path)
+    mine, expected = json.loads(body), judge_file(load_default(), path, "balanced")
     assert status == 200 and headers["Content-Type"] == "application/json"
     assert set(mine) == set(expected) and mine["path"].startswith("sha256:")
     assert (mine["verdict"], mine["reason"]) == (expected["verdict"], expected["reason"])

@@ -13,12 +13,13 @@ from typing import Any
 
 import detectors
 from audiolm.audio import AudioError, probe
+from evaluation.detect_verdicts import NO_OPINION, judge_file
 from evaluation.discovery import pick
-from evaluation.verdicts import NO_OPINION, judge_file
 
 __all__ = ["examined", "main"]
 
 NAME = "the clip"
+OPERATING_POINT = "balanced"
 
 
 def examined(detector: detectors.Detector, path: Path, shown: str, longest_s: float) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def examined(detector: detectors.Detector, path: Path, shown: str, longest_s: fl
     if duration_s > longest_s:
         reason = f"lasts {duration_s:.0f} s and the desk examines at most {longest_s:g} s; use audiolm-audit detect"
         return {"path": shown, "llr": None, "verdict": NO_OPINION, "reason": reason, "detector": detector.name}
-    line = judge_file(detector, path)
+    line = judge_file(detector, path, OPERATING_POINT)
     return line | {"path": shown, "reason": str(line["reason"]).replace(str(path), NAME)}
 
 
