@@ -18,7 +18,7 @@ from reports.context import GENERATED_ROLES, Context
 from reports.estimates import Estimate, ratio
 from reports.frames import columns, rows_where
 
-__all__ = ["HANDLING", "surviving_share", "tagged_share"]
+__all__ = ["HANDLING", "surviving_shares", "tagged_share"]
 
 MOST_FILES = 500
 """Files opened at most, evenly chosen: a header read each."""
@@ -45,19 +45,20 @@ def tagged_share(context: Context) -> tuple[Estimate | None, list[str]]:
     return _share(found), bare
 
 
-def surviving_share(context: Context, handling: str) -> Estimate | None:
-    """Share of the tagged clips whose tag is still there after ``handling`` (a key of ``HANDLING``)."""
-    found = []
+def surviving_shares(context: Context) -> dict[str, Estimate | None]:
+    """By key of ``HANDLING``: of the tagged clips, the share whose tag is still there after it."""
+    found: dict[str, list[dict[str, object]]] = {handling: [] for handling in HANDLING}
     for row in _made(context, MOST_HANDLED):
         path = _inside(context, str(row["audio_path"]))
         if path is None or not _tagged(context, str(row["audio_path"]), str(row["role"])):
             continue
         try:
-            kept = _says_so(_handled(path, handling), str(row["role"]))
+            kept = {handling: _says_so(clip, str(row["role"])) for handling, clip in _handled(path).items()}
         except (sf.LibsndfileError, RuntimeError, OSError):
             continue
-        found.append({**row, "numerator": float(kept), "denominator": 1.0})
-    return _share(found)
+        for handling, says_so in kept.items():
+            found[handling].append({**row, "numerator": float(says_so), "denominator": 1.0})
+    return {handling: _share(rows) for handling, rows in found.items()}
 
 
 def _made(context: Context, most: int) -> list[dict[str, object]]:
@@ -104,14 +105,14 @@ def _says_so(source: Path | io.BytesIO, role: str) -> bool:
     return isinstance(said, dict) and said.get("role") == role and bool(said.get("system"))
 
 
-def _handled(path: Path, handling: str) -> io.BytesIO:
-    container = HANDLING[handling]
-    if not container:
-        return io.BytesIO(path.read_bytes())
+def _handled(path: Path) -> dict[str, io.BytesIO]:
+    """The clip after each kind of handling."""
     samples, rate = sf.read(path, frames=MOST_FRAMES, dtype="float32", always_2d=True)
-    if handling == "cut in half":
-        samples = samples[: len(samples) // 2]
-    written = io.BytesIO()
-    sf.write(written, samples, rate, format=container)
-    written.seek(0)
-    return written
+    handled = {}
+    for handling, container in HANDLING.items():
+        handled[handling] = io.BytesIO(b"" if container else path.read_bytes())
+        if container:
+            kept = samples[: len(samples) // 2] if handling == "cut in half" else samples
+            sf.write(handled[handling], kept, rate, format=container)
+            handled[handling].seek(0)
+    return handled

@@ -11,7 +11,7 @@ from audiolm.audio import AudioClip, write_audio
 from reports.artefacts import open_run
 from reports.audio_players import ClipDesk
 from reports.context import GENERATED_ROLES, Context
-from reports.marking import HANDLING, surviving_share, tagged_share
+from reports.marking import HANDLING, surviving_shares, tagged_share
 from reports.policy import load_policy
 
 
@@ -38,7 +38,7 @@ def test_clips_without_a_mark_are_counted_and_named(context: Context) -> None:
 
 
 def test_a_mark_survives_copying_and_nothing_that_carries_only_the_sound(context: Context) -> None:
-    survived = {handling: surviving_share(context, handling) for handling in HANDLING}
+    survived = surviving_shares(context)
     assert {name: share.estimate for name, share in survived.items() if share} == {
         name: float(name == "copied") for name in HANDLING
     }
@@ -50,4 +50,4 @@ def test_a_mark_survives_copying_and_nothing_that_carries_only_the_sound(context
 def test_without_clips_nothing_is_said(tmp_path: Path) -> None:
     run = open_run(TinyRun(tmp_path / "run", speakers=2, per_speaker=1).write(audio=False))
     context = Context(run=run, policy=load_policy(None), desk=ClipDesk(run))
-    assert tagged_share(context) == (None, []) and surviving_share(context, "copied") is None
+    assert tagged_share(context) == (None, []) and surviving_shares(context)["copied"] is None

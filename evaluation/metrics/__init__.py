@@ -8,7 +8,7 @@ from typing import Protocol
 
 from audiolm.audio import AudioClip
 
-__all__ = ["Measure", "Metric", "MetricSpec", "Noted", "Outcome", "ScoreInput", "Skipped"]
+__all__ = ["Measure", "Metric", "MetricSpec", "Noted", "Outcome", "ScoreInput", "Skipped", "prompt_difference"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,12 @@ class Measure:
     aggregate: str = "mean"
     numerator: str = ""
     denominator: str = ""
+
+
+def prompt_difference(name: str, title: str, unit: str, what: str, source: str) -> Measure:
+    """The absolute difference of ``what`` between prompt and clip: lower is better, 0 is none."""
+    meaning = f"absolute difference of {what} between prompt and clip"
+    return Measure(name=name, title=title, unit=unit, direction="lower", meaning=meaning, source=source, low=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

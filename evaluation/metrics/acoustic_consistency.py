@@ -11,36 +11,33 @@ from collections.abc import Callable, Mapping, Sequence
 
 from audiolm.audio import AudioClip
 from evaluation.acoustics.signal_profile import SignalProfile, profile_signal
-from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
+from evaluation.metrics import MetricSpec, Outcome, ScoreInput, Skipped, prompt_difference
 
 __all__ = ["METRIC"]
-
-
-def _difference(name: str, title: str, unit: str, what: str, source: str) -> Measure:
-    meaning = f"absolute difference of {what} between prompt and clip"
-    return Measure(name=name, title=title, unit=unit, direction="lower", meaning=meaning, source=source, low=0.0)
 
 
 SPEC = MetricSpec(
     name="acoustic_consistency",
     title="Acoustic consistency with the prompt",
     measures=(
-        _difference("loudness_difference_lu", "Loudness difference", "LU", "integrated loudness", "ITU-R BS.1770-4"),
-        _difference(
+        prompt_difference(
+            "loudness_difference_lu", "Loudness difference", "LU", "integrated loudness", "ITU-R BS.1770-4"
+        ),
+        prompt_difference(
             "noise_floor_difference_db",
             "Noise floor difference",
             "dB",
             "the level of the quietest tenth of 40 ms frames",
             "own definition, evaluation/acoustics/noise.py",
         ),
-        _difference(
+        prompt_difference(
             "snr_difference_db",
             "Signal-to-noise difference",
             "dB",
             "the ratio of active speech to the noise floor",
             "own definition, evaluation/acoustics/noise.py",
         ),
-        _difference(
+        prompt_difference(
             "bandwidth_difference_hz",
             "Bandwidth difference",
             "Hz",

@@ -14,36 +14,31 @@ from audiolm.audio import AudioClip
 from evaluation.acoustics.reverberation import decay_time_s
 from evaluation.acoustics.speaking_rate import syllables_per_s
 from evaluation.acoustics.spectrum import long_term_spectrum_db, tilt_db_per_octave
-from evaluation.metrics import Measure, MetricSpec, Outcome, ScoreInput, Skipped
+from evaluation.metrics import MetricSpec, Outcome, ScoreInput, Skipped, prompt_difference
 
 __all__ = ["METRIC"]
-
-
-def _difference(name: str, title: str, unit: str, what: str, source: str) -> Measure:
-    meaning = f"absolute difference of {what} between prompt and clip"
-    return Measure(name=name, title=title, unit=unit, direction="lower", meaning=meaning, source=source, low=0.0)
 
 
 SPEC = MetricSpec(
     name="acoustic_consistency_timbre",
     title="Spectrum, room and pace of the prompt",
     measures=(
-        _difference(
+        prompt_difference(
             "spectrum_difference_db", "Long-term spectrum difference", "dB",
             "the level of 19 third octaves of active speech (mean over bands, overall level taken off)",
             "own definition, evaluation/acoustics/spectrum.py",
         ),
-        _difference(
+        prompt_difference(
             "tilt_difference_db_per_octave", "Spectral tilt difference", "dB per octave",
             "the slope of the long-term spectrum from 200 Hz to 5 kHz",
             "own definition, evaluation/acoustics/spectrum.py",
         ),
-        _difference(
+        prompt_difference(
             "decay_ratio_octaves", "Reverberation difference", "octaves",
             "the logarithm (base 2) of the time that the fastest decays take for 60 dB",
             "after Ratnam et al. 2003, evaluation/acoustics/reverberation.py; orders rooms, does not measure them",
         ),
-        _difference(
+        prompt_difference(
             "speaking_rate_difference", "Speaking rate difference", "syllables per s",
             "syllable nuclei per second, pauses included",
             "de Jong and Wempe 2009, evaluation/acoustics/speaking_rate.py",

@@ -13,7 +13,7 @@ from reports.figures import Anchor, PlotRow, interval_plot
 from reports.findings import judge
 from reports.formats import isolate, number_text
 from reports.indicators import IndicatorTable
-from reports.marking import HANDLING, surviving_share, tagged_share
+from reports.marking import surviving_shares, tagged_share
 from reports.operating import PREVALENCES, curve_estimate, flagged_share, precision_at, same_detector
 from reports.prompts import origin_of
 from reports.sections import Section
@@ -106,9 +106,9 @@ def _marking(context: Context, table: IndicatorTable) -> None:
         ceiling=Estimate(estimate=1.0, no_interval="by definition: every clip is marked"),
         floor=Estimate(estimate=0.0, no_interval="by definition"), why_not="no clip of the run can be opened",
     )  # fmt: skip
-    for handling in HANDLING:
+    for handling, survived in surviving_shares(context).items():
         table.add(
-            f"Of these, still marked when {handling}", surviving_share(context, handling), unit="share",
+            f"Of these, still marked when {handling}", survived, unit="share",
             measure="comment tag of the file",
             ceiling=Estimate(estimate=1.0, no_interval="by definition: every mark survives"),
             floor=Estimate(estimate=0.0, no_interval="by definition"), why_not="no clip of the run is marked",
