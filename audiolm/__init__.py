@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from audiolm.checkpoint import CheckpointError
     from audiolm.codec import SoundStream
     from audiolm.codec.protocol import AcousticTokenizer
+    from audiolm.delayed import DelayedConfig, DelayedStage
     from audiolm.model import AudioLM
     from audiolm.parallel import ParallelConfig, ParallelStage
     from audiolm.sampling import SamplingOptions, StageSampling, Unmasking
@@ -22,6 +23,8 @@ __all__ = [
     "AcousticTokenizer",
     "AudioLM",
     "CheckpointError",
+    "DelayedConfig",
+    "DelayedStage",
     "ParallelConfig",
     "ParallelStage",
     "SamplingOptions",
@@ -38,6 +41,8 @@ _HOMES = {
     "AcousticTokenizer": "audiolm.codec.protocol",
     "AudioLM": "audiolm.model",
     "CheckpointError": "audiolm.checkpoint",
+    "DelayedConfig": "audiolm.delayed",
+    "DelayedStage": "audiolm.delayed",
     "ParallelConfig": "audiolm.parallel",
     "ParallelStage": "audiolm.parallel",
     "SamplingOptions": "audiolm.sampling",

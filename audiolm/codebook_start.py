@@ -12,10 +12,11 @@ import math
 import torch
 from torch import Tensor
 
+from audiolm.delayed import DelayedStage
 from audiolm.parallel import CODE_STD, ParallelStage
 from audiolm.stages import Stage
 
-__all__ = ["start_parallel_from_codebooks", "start_stage_from_codebooks"]
+__all__ = ["start_codes_from_codebooks", "start_stage_from_codebooks"]
 
 EMBEDDING_STD = 0.05
 HEAD_STD = 0.02
@@ -48,8 +49,8 @@ def start_stage_from_codebooks(stage: Stage, codebooks: Tensor, generator: torch
 
 
 @torch.no_grad()
-def start_parallel_from_codebooks(stage: ParallelStage, codebooks: Tensor) -> None:
-    """Set the code embeddings of a parallel decoder to the principal components of each level's codebook.
+def start_codes_from_codebooks(stage: ParallelStage | DelayedStage, codebooks: Tensor) -> None:
+    """Set the code embeddings of a parallel or delayed decoder to the principal components of each level's codebook.
 
     Raises:
         ValueError: codebooks of another number of levels or codes.

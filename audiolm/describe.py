@@ -15,10 +15,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from audiolm.codec.soundstream import SoundStream
+from audiolm.delayed import DelayedStage
 from audiolm.parallel import ParallelStage
 from audiolm.presets import Preset
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBert
 from audiolm.stages import FRAME_RATE_HZ, Stage, StageConfig
+from audiolm.tokens import FRAMES_PER_SEMANTIC
 
 __all__ = ["PartFacts", "describe_preset"]
 
@@ -53,7 +55,13 @@ class PartFacts:
 def describe_preset(preset: Preset) -> list[PartFacts]:
     """Facts of every part that is trained by gradient."""
     stages = [_stage(preset, kind) for kind in preset.stages]
-    return [_codec(preset), _w2v_bert(preset), *stages, *([_parallel(preset)] if preset.parallel else [])]
+    return [
+        _codec(preset),
+        _w2v_bert(preset),
+        *stages,
+        *([_parallel(preset)] if preset.parallel else []),
+        *([_delayed(preset)] if preset.delayed else []),
+    ]
 
 
 def _codec(preset: Preset) -> PartFacts:
@@ -137,6 +145,27 @@ def _parallel(preset: Preset) -> PartFacts:
         _numbers(stage),
         training.batch * frames,
         float(training.batch * frames * (2 * matrices + attention) * TRAINING_FACTOR),
+        training.optimiser.steps,
+    )
+
+
+def _delayed(preset: Preset) -> PartFacts:
+    config, training = preset.delayed, preset.delayed_training
+    if config is None:
+        raise ValueError(f"preset {preset.name!r} has no delayed decoder")
+    with torch.device("meta"):
+        stage = DelayedStage(config)
+    steps = (training.crop or config.window) + config.n_levels - 1
+    shape = config.transformer
+    matrices = sum(m.weight.numel() for m in stage.modules() if isinstance(m, nn.Linear))
+    matrices += stage.into.numel() + stage.out.numel() + stage.codes.numel()
+    matrices += sum(m.weight.numel() for m in stage.context) // FRAMES_PER_SEMANTIC  # type: ignore[union-attr]
+    attention = 2 * steps * shape.dim * shape.layers
+    return PartFacts(
+        "stage-delayed",
+        _numbers(stage),
+        training.batch * steps,
+        float(training.batch * steps * (2 * matrices + attention) * TRAINING_FACTOR),
         training.optimiser.steps,
     )
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from audiolm.decoding import CONTEXT_FRAMES, PieceDecoder, decode_codes
-from audiolm.pipeline import AcousticDraw, Decoder, Parts, SemanticDraw
-from audiolm.sampling import SamplingOptions
+from audiolm.pipeline import AcousticDraw, Parts, SemanticDraw
+from audiolm.sampling import Decoder, SamplingOptions
 from audiolm.semantic.tokenizer import encode_long
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES
 from audiolm.tokens import FRAMES_PER_SEMANTIC

@@ -12,6 +12,7 @@ from torch import nn
 from audiolm import checkpoint, hub
 from audiolm.checkpoint import CheckpointError
 from audiolm.codec.protocol import load_acoustic
+from audiolm.delayed import DelayedStage
 from audiolm.parallel import ParallelStage
 from audiolm.pipeline import Parts
 from audiolm.semantic.tokenizer import load_tokenizer
@@ -21,7 +22,7 @@ from audiolm.tokens import FRAMES_PER_SEMANTIC
 
 __all__ = [
     "FOLDERS",
-    "PARALLEL_FOLDER",
+    "OTHER_DECODERS",
     "STAGES",
     "check_fit",
     "find_folder",
@@ -35,8 +36,8 @@ __all__ = [
 
 PRESETS = ("nano",)
 FOLDERS = ("codec", "semantic", "stage_semantic", "stage_coarse", "stage_fine")
-PARALLEL_FOLDER = "stage_parallel"
-"""There only where a parallel decoder was trained."""
+OTHER_DECODERS = ("stage_parallel", "stage_delayed")
+"""There only where they were trained."""
 STAGES = ("semantic", "coarse", "fine")
 SAMPLE_RATE_HZ = 16_000
 HOP = FRAME_SAMPLES // FRAMES_PER_SEMANTIC
@@ -73,9 +74,12 @@ def load_parts(folder: Path) -> tuple[Parts, dict[str, str]]:
     semantic, coarse = (Stage.load(folder / f"stage_{kind}", kind) for kind in STAGES[:2])
     two_stages = coarse.config.layout.n_coarse == codec.n_levels and not (folder / "stage_fine").is_dir()
     fine = None if two_stages else Stage.load(folder / "stage_fine", "fine")
-    has_parallel = (folder / PARALLEL_FOLDER).is_dir()
-    parallel = ParallelStage.load(folder / PARALLEL_FOLDER) if has_parallel else None
-    parts = Parts(codec, tokenizer, semantic, coarse, fine, parallel)
+    kinds = (ParallelStage, DelayedStage)
+    others = [
+        kind.load(folder / name) if (folder / name).is_dir() else None
+        for kind, name in zip(kinds, OTHER_DECODERS, strict=True)
+    ]
+    parts = Parts(codec, tokenizer, semantic, coarse, fine, *others)
     return parts, {name: checkpoint.weights_digest(folder / name) for name in part_modules(parts)}
 
 
@@ -96,12 +100,13 @@ def on_device(parts: Parts, device: Any) -> Parts:
         coarse=parts.coarse.to(device),
         fine=parts.fine.to(device) if parts.fine is not None else None,
         parallel=parts.parallel.to(device) if parts.parallel is not None else None,
+        delayed=parts.delayed.to(device) if parts.delayed is not None else None,
     )
 
 
 def part_modules(parts: Parts) -> dict[str, Any]:
     """Folder name to part, without what is not there."""
-    names = (*FOLDERS, PARALLEL_FOLDER)
+    names = (*FOLDERS, *OTHER_DECODERS)
     return {name: part for name, part in zip(names, parts, strict=True) if part is not None}
 
 
@@ -128,7 +133,9 @@ def check_fit(parts: Parts) -> None:
     for kind, layout in zip(stages, layouts, strict=True):
         if layout.kind != kind:
             raise CheckpointError(f"stage {kind}: its layout is {layout.kind!r}; give the {kind} stage")
-    models = [*zip(stages, layouts, strict=True), *([("parallel", parts.parallel.config)] if parts.parallel else [])]
+    named = (("parallel", parts.parallel), ("delayed", parts.delayed))
+    others = [(name, stage.config) for name, stage in named if stage is not None]
+    models = [*zip(stages, layouts, strict=True), *others]
     for kind, layout in models:
         if layout.n_semantic != parts.tokenizer.n_tokens:
             raise CheckpointError(
@@ -145,11 +152,11 @@ def check_fit(parts: Parts) -> None:
         raise CheckpointError(
             f"stages use {layouts[1].n_coarse} coarse{last} levels, the codec has {codec.n_levels}; {together}"
         )
-    if parts.parallel is not None and parts.parallel.config.n_levels != parts.levels:
-        raise CheckpointError(
-            f"stage parallel: models {parts.parallel.config.n_levels} levels, the other stages {parts.levels};"
-            f" {together}"
-        )
+    for name, config in others:
+        if config.n_levels != parts.levels:
+            raise CheckpointError(
+                f"stage {name}: models {config.n_levels} levels, the other stages {parts.levels}; {together}"
+            )
     if codec.hop != HOP or codec.sample_rate_hz != SAMPLE_RATE_HZ:
         raise CheckpointError(
             f"codec: one frame is {codec.hop} samples at {codec.sample_rate_hz} Hz; the stages need {HOP} at"

@@ -25,10 +25,10 @@ from audiolm.interchange import (
     stages_of,
 )
 from audiolm.model_card import model_card
-from audiolm.pipeline import DECODERS, Decoder, Parts
+from audiolm.pipeline import Parts, decoders_of
 from audiolm.precision import Precision, check_precision
 from audiolm.runtime import resolve_device
-from audiolm.sampling import SamplingOptions
+from audiolm.sampling import Decoder, SamplingOptions
 
 __all__ = ["AudioLM"]
 
@@ -45,8 +45,9 @@ class AudioLM:
     The same clip, seed and options give the same samples, whatever else is in the batch (up to the rounding of
     matrix products, which may differ with the batch's size).
 
-    ``decoder`` says who draws the acoustic codes: ``autoregressive``, the paper's coarse and fine stage, or
-    ``parallel``, masked decoding (SoundStorm), where the model has that part. ``until_end``: a clip ends where the
+    ``decoder`` says who draws the acoustic codes: ``autoregressive``, the paper's coarse and fine stage, ``parallel``,
+    masked decoding (SoundStorm), or ``delayed``, a frame per step (MusicGen), where the model has that part; None
+    takes the options' own. ``until_end``: a clip ends where the
     semantic stage draws its end of sequence, at the latest after the seconds asked for.
     """
 
@@ -113,13 +114,13 @@ class AudioLM:
     @property
     def decoders(self) -> tuple[Decoder, ...]:
         """What this model can draw acoustic codes with."""
-        return DECODERS if self.parts.parallel is not None else DECODERS[:1]
+        return decoders_of(self.parts)
 
     def describe(self) -> dict[str, Any]:
         """What a run record needs: name, digests, parameter counts, configuration and default options."""
         counts = {name: parameter_count(part) for name, part in part_modules(self.parts).items()}
         text = json.dumps(self.digests, sort_keys=True)
-        stages = [*stages_of(self.parts), *(["parallel"] if self.parts.parallel is not None else [])]
+        stages = [*stages_of(self.parts), *self.decoders[1:]]
         return {
             "name": self.name,
             "sample_rate_hz": self.sample_rate_hz,
@@ -147,11 +148,12 @@ class AudioLM:
         seeds: Sequence[int],
         options: SamplingOptions | None = None,
         *,
-        decoder: Decoder = "autoregressive",
+        decoder: Decoder | None = None,
     ) -> list[np.ndarray]:
         """Each clip's own semantic tokens with drawn acoustics; same lengths."""
         clips, numbers = _checked(clips), _seeds(seeds, len(clips))
-        return generate.acoustic_generation(self.parts, clips, numbers, options or self.options, decoder)
+        chosen = options or self.options
+        return generate.acoustic_generation(self.parts, clips, numbers, chosen, decoder or chosen.decoder)
 
     def continuation(
         self,
@@ -160,7 +162,7 @@ class AudioLM:
         seeds: Sequence[int],
         options: SamplingOptions | None = None,
         *,
-        decoder: Decoder = "autoregressive",
+        decoder: Decoder | None = None,
         until_end: bool = False,
     ) -> list[np.ndarray]:
         """What follows each prompt, without it: exactly ``seconds``, or at most so long with ``until_end``.
@@ -169,7 +171,9 @@ class AudioLM:
         """
         prompts, numbers = _checked(prompts), _seeds(seeds, len(prompts))
         chosen = options or self.options
-        return generate.continuation(self.parts, prompts, _samples(seconds), numbers, chosen, decoder, until_end)
+        return generate.continuation(
+            self.parts, prompts, _samples(seconds), numbers, chosen, decoder or chosen.decoder, until_end
+        )
 
     def unconditional(
         self,
@@ -178,12 +182,14 @@ class AudioLM:
         seeds: Sequence[int],
         options: SamplingOptions | None = None,
         *,
-        decoder: Decoder = "autoregressive",
+        decoder: Decoder | None = None,
         until_end: bool = False,
     ) -> list[np.ndarray]:
         """``count`` clips from nothing: exactly ``seconds`` long, or at most so long with ``until_end``."""
         numbers, chosen = _seeds(seeds, count), options or self.options
-        return generate.unconditional(self.parts, _samples(seconds), numbers, chosen, decoder, until_end)
+        return generate.unconditional(
+            self.parts, _samples(seconds), numbers, chosen, decoder or chosen.decoder, until_end
+        )
 
     def stream(
         self,
@@ -192,20 +198,21 @@ class AudioLM:
         seed: int,
         options: SamplingOptions | None = None,
         *,
-        decoder: Decoder = "autoregressive",
+        decoder: Decoder | None = None,
         until_end: bool = False,
     ) -> Iterator[np.ndarray]:
         """The clip of :meth:`continuation` (or, without ``prompt``, :meth:`unconditional`) in pieces as they get ready.
 
-        Float32 pieces ``[time]``; a piece is a block of the fine stage or a window of the parallel decoder, less what
+        Float32 pieces ``[time]``; a piece is a block of the fine stage or a window of another decoder, less what
         the codec looks ahead. The tokens are drawn from the same random streams in the same windows as the whole clip,
         so the pieces joined are that clip, up to the rounding of matrix products of other shapes.
         """
         checked = _checked([prompt])[0] if prompt is not None else None
         samples, chosen = _samples(seconds), options or self.options
-        if decoder not in self.decoders:
-            raise ValueError(f"decoder is {decoder!r}; this model has {', '.join(self.decoders)}")
-        return generate.stream(self.parts, checked, samples, int(seed), chosen, decoder, until_end)
+        drawer = decoder or chosen.decoder
+        if drawer not in self.decoders:
+            raise ValueError(f"decoder is {drawer!r}; this model has {', '.join(self.decoders)}")
+        return generate.stream(self.parts, checked, samples, int(seed), chosen, drawer, until_end)
 
 
 def _checked(clips: Sequence[np.ndarray]) -> list[np.ndarray]:

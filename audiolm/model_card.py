@@ -15,6 +15,7 @@ ROLES = {
     "stage_coarse": "language model over the coarse codes",
     "stage_fine": "language model over the fine codes",
     "stage_parallel": "all codes by masked parallel decoding (second decoder)",
+    "stage_delayed": "all codes, a frame per step (third decoder)",
 }
 
 

@@ -6,24 +6,23 @@ Both draws can be made in one go or in pieces; the tokens are the same, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from audiolm.codec.protocol import AcousticTokenizer
+from audiolm.delayed import DelayedStage
 from audiolm.parallel import ParallelStage
-from audiolm.sampling import SamplingOptions
+from audiolm.sampling import Decoder, SamplingOptions, check_decoder
 from audiolm.semantic.tokenizer import SemanticTokenizer
 from audiolm.stages import Stage
 from audiolm.tokens import FRAMES_PER_SEMANTIC, Runs, deduplicate
-from audiolm.windows import Sliding, autoregressive, parallel, row_generator, sample_blocks
+from audiolm.windows import Sliding, autoregressive, row_generator, sample_blocks, whole_windows
 
-__all__ = ["DECODERS", "AcousticDraw", "Decoder", "Parts", "SemanticDraw"]
+__all__ = ["AcousticDraw", "Parts", "SemanticDraw", "decoders_of"]
 
-Decoder = Literal["autoregressive", "parallel"]
-DECODERS = ("autoregressive", "parallel")
-SEMANTIC, COARSE, FINE, PARALLEL = 1, 2, 3, 4
+SEMANTIC, COARSE, FINE, PARALLEL, DELAYED = 1, 2, 3, 4, 5
 """Places of the pipeline; each has its own random stream of an item's seed."""
 PIECE_FRAMES = 50
 """Frames (1 s) that a model without a fine stage gives at a time."""
@@ -32,7 +31,7 @@ END_STRIDE = 50
 
 
 class Parts(NamedTuple):
-    """Frozen tokenizers, the language models, and the parallel decoder where there is one.
+    """Frozen tokenizers, the language models, and other decoders of the acoustic codes where there are some.
 
     A codec of few levels needs no fine stage (AudioLM on piano: three levels, all drawn by the coarse stage).
     """
@@ -43,6 +42,7 @@ class Parts(NamedTuple):
     coarse: Stage
     fine: Stage | None
     parallel: ParallelStage | None = None
+    delayed: DelayedStage | None = None
 
     @property
     def device(self) -> torch.device:
@@ -53,6 +53,14 @@ class Parts(NamedTuple):
         """Codec levels that the stages model."""
         n_coarse = self.coarse.config.layout.n_coarse
         return n_coarse if self.fine is None else n_coarse + self.fine.config.layout.n_fine
+
+
+def decoders_of(parts: Parts) -> tuple[Decoder, ...]:
+    """What can draw the acoustic codes of this model; the paper's stages always can."""
+    found: list[Decoder] = ["autoregressive"]
+    found += ["parallel"] if parts.parallel is not None else []
+    found += ["delayed"] if parts.delayed is not None else []
+    return tuple(found)
 
 
 class SemanticDraw:
@@ -99,7 +107,7 @@ class SemanticDraw:
 
 
 class AcousticDraw:
-    """Codes of all levels after what is known, for ``frames`` frames per row, by either decoder."""
+    """Codes of all levels after what is known, for ``frames`` frames per row, by any decoder."""
 
     def __init__(
         self,
@@ -112,18 +120,19 @@ class AcousticDraw:
     ) -> None:
         self._parts, self._seeds, self._options = parts, list(seeds), options
         self._given = [0] * len(known)
-        self._whole = decoder == "parallel"
-        if decoder == "parallel":
-            if parts.parallel is None:
-                raise ValueError("this model has no parallel decoder; use decoder 'autoregressive', or train that part")
-            generators = [row_generator(seed, PARALLEL) for seed in seeds]
-            self._sliding = Sliding(parallel(parts.parallel, options), known, frames, generators)
-        elif decoder == "autoregressive":
+        self._whole = decoder != "autoregressive"
+        check_decoder(decoder)
+        if self._whole:
+            stage, place = (parts.parallel, PARALLEL) if decoder == "parallel" else (parts.delayed, DELAYED)
+            if stage is None:
+                there = ", ".join(decoders_of(parts))
+                raise ValueError(f"this model has no {decoder} decoder; it has {there}, or train that part")
+            generators = [row_generator(seed, place) for seed in seeds]
+            self._sliding = Sliding(whole_windows(stage, options), known, frames, generators)
+        else:
             coarse = [row[: parts.coarse.config.layout.n_coarse] for row in known]
             generators = [row_generator(seed, COARSE) for seed in seeds]
             self._sliding = Sliding(autoregressive(parts.coarse, options.coarse), coarse, frames, generators)
-        else:
-            raise ValueError(f"decoder is {decoder!r}; use one of {', '.join(DECODERS)}")
 
     def next_goal(self, row: int) -> int:
         """The fewest new frames of ``row`` beyond those already given that come out whole: a fine block or a window."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from audiolm.codec.config import CodecConfig, nano_codec, paper_codec
 from audiolm.codec.discriminators import DiscriminatorConfig
 from audiolm.codec_adversary import AdversaryConfig
+from audiolm.delayed import DelayedConfig, nano_delayed, paper_delayed
 from audiolm.optimisation import OptimiserConfig
 from audiolm.parallel import ParallelConfig, nano_parallel, paper_parallel
 from audiolm.semantic import w2v_bert
@@ -21,6 +22,7 @@ from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages import FRAME_RATE_HZ, WINDOW_S, StageConfig, nano_stage, paper_stage
 from audiolm.tokens import Layout
 from audiolm.train_codec import CodecTrainingConfig
+from audiolm.train_delayed import DelayedTraining
 from audiolm.train_parallel import ParallelTraining
 from audiolm.train_semantic import W2vBertTraining
 from audiolm.train_stages import StageTraining
@@ -38,8 +40,8 @@ class Preset:
     """One size.
 
     ``summary``: what it is for and why these sizes; ``kind``: manifest kind it is trained on; ``tap_layer`` and
-    ``n_semantic``: where semantic tokens come from; ``stages``: by kind, in order; ``parallel``: the second acoustic
-    decoder, or None; ``shares``: of a training's time.
+    ``n_semantic``: where semantic tokens come from; ``stages``: by kind, in order; ``parallel``, ``delayed``: the
+    second and third acoustic decoder, or None; ``shares``: of a training's time.
     """
 
     name: str
@@ -55,14 +57,18 @@ class Preset:
     shares: Mapping[str, float]
     parallel: ParallelConfig | None = None
     parallel_training: ParallelTraining = field(default_factory=ParallelTraining)
+    delayed: DelayedConfig | None = None
+    delayed_training: DelayedTraining = field(default_factory=DelayedTraining)
     kind: str = "speech"
     max_seconds_per_speaker: float | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Parts in the order in which they are trained."""
-        parallel = ("stage-parallel",) if self.parallel is not None else ()
-        return ("codec", "w2v-bert", "semantic", *(f"stage-{kind}" for kind in self.stages), *parallel, "model")
+        stages = [f"stage-{kind}" for kind in self.stages]
+        stages += ["stage-parallel"] if self.parallel is not None else []
+        stages += ["stage-delayed"] if self.delayed is not None else []
+        return ("codec", "w2v-bert", "semantic", *stages, "model")
 
 
 def nano() -> Preset:
@@ -93,7 +99,10 @@ def nano() -> Preset:
             "stage-coarse": 0.2,
             "stage-fine": 0.14,
             "stage-parallel": 0.08,
+            "stage-delayed": 0.3,
         },
+        delayed=nano_delayed(n_semantic=256),
+        delayed_training=DelayedTraining(optimiser=OptimiserConfig(steps=8_000, learning_rate=1.2e-3), batch=4),
         parallel=nano_parallel(n_semantic=256),
         parallel_training=ParallelTraining(optimiser=OptimiserConfig(steps=8_000)),
         max_seconds_per_speaker=300.0,
@@ -138,7 +147,10 @@ def base() -> Preset:
             "stage-coarse": 0.2,
             "stage-fine": 0.12,
             "stage-parallel": 0.08,
+            "stage-delayed": 0.2,
         },
+        delayed=DelayedConfig(n_semantic=500, transformer=transformer),
+        delayed_training=DelayedTraining(optimiser=_rate(100_000, 6e-4), batch=64),
         parallel=ParallelConfig(
             n_semantic=500, code_dim=128, conformer=ConformerConfig(dim=512, heads=8, layers=12, ff_factor=4)
         ),
@@ -178,7 +190,10 @@ def paper() -> Preset:
             "stage-coarse": 0.28,
             "stage-fine": 0.2,
             "stage-parallel": 0.06,
+            "stage-delayed": 0.1,
         },
+        delayed=paper_delayed(),
+        delayed_training=DelayedTraining(optimiser=_rate(400_000, 2e-4, warmup=10_000), batch=256),
         parallel=paper_parallel(),
         parallel_training=ParallelTraining(optimiser=_rate(400_000, 2e-4, warmup=10_000), batch=256),
     )
@@ -202,6 +217,7 @@ def piano() -> Preset:
         stage_training={kind: speech.stage_training[kind] for kind in TWO_STAGES},
         shares={"codec": 0.2, "w2v-bert": 0.3, "stage-semantic": 0.15, "stage-coarse": 0.35},
         parallel=None,
+        delayed=None,
         kind="piano",
     )
 

@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from audiolm.checkpoint import config_from_dict, config_to_dict, part_digest, stored_part
-from audiolm.codebook_start import start_parallel_from_codebooks, start_stage_from_codebooks
+from audiolm.codebook_start import start_codes_from_codebooks, start_stage_from_codebooks
 from audiolm.codec.soundstream import PART as CODEC_PART
 from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
+from audiolm.delayed import DelayedConfig
+from audiolm.parallel import ParallelConfig
 from audiolm.presets import Preset, load_preset
 from audiolm.runtime import Runtime
 from audiolm.semantic.tokenizer import load_tokenizer
@@ -29,6 +31,7 @@ from audiolm.speed_variants import at_speeds
 from audiolm.stages import StageConfig
 from audiolm.token_cache import tokenised
 from audiolm.train_codec import CodecTask
+from audiolm.train_delayed import DelayedTask
 from audiolm.train_parallel import ParallelTask
 from audiolm.train_semantic import W2vBertTask, fit_kmeans
 from audiolm.train_stages import StageTask, TokenisedUtterance
@@ -38,7 +41,17 @@ __all__ = ["PARTS", "Recipe", "finished", "read_recipe", "train_part"]
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("codec", "w2v-bert", "semantic", "stage-semantic", "stage-coarse", "stage-fine", "stage-parallel", "model")
+PARTS = (
+    "codec",
+    "w2v-bert",
+    "semantic",
+    "stage-semantic",
+    "stage-coarse",
+    "stage-fine",
+    "stage-parallel",
+    "stage-delayed",
+    "model",
+)
 RECIPE_KEYS = ("preset", "seed", "max_seconds_per_speaker", "speeds", "semantic_bundle", "bundle_layer", "shares")
 BUNDLE_LAYER = 9
 WARM_STEPS, TIMED_STEPS = 2, 8
@@ -122,6 +135,7 @@ def train_part(part: str, recipe: Recipe) -> dict[str, Any]:
         "codec": _codec,
         "w2v-bert": _w2v_bert,
         "stage-parallel": _parallel,
+        "stage-delayed": _delayed,
         **{f"stage-{kind}": _stage for kind in recipe.preset.stages},
     }
     if part not in makers or part not in recipe.preset.parts:
@@ -217,14 +231,30 @@ def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 
 def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.parallel_training, steps)
-    config = recipe.preset.parallel
+    config = _for_tokens(recipe.preset.parallel, part, recipe)
+    return _from_codebooks(ParallelTask(*_tokens(recipe), config, training, recipe.runtime), recipe)
+
+
+def _delayed(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
+    training = recipe.training_of(part, recipe.preset.delayed_training, steps)
+    config = _for_tokens(recipe.preset.delayed, part, recipe)
+    return _from_codebooks(DelayedTask(*_tokens(recipe), config, training, recipe.runtime), recipe)
+
+
+OtherConfig = TypeVar("OtherConfig", ParallelConfig, DelayedConfig)
+OtherTask = TypeVar("OtherTask", ParallelTask, DelayedTask)
+
+
+def _for_tokens(config: OtherConfig | None, part: str, recipe: Recipe) -> OtherConfig:
+    """The preset's other decoder, for as many semantic tokens as the tokenizer has."""
     if config is None:
-        raise ValueError(f"preset {recipe.preset.name!r} has no parallel decoder; train another part")
-    train_tokens, dev_tokens = _tokens(recipe)
-    n_semantic = load_tokenizer(recipe.export("semantic")).n_tokens
-    task = ParallelTask(train_tokens, dev_tokens, replace(config, n_semantic=n_semantic), training, recipe.runtime)
+        raise ValueError(f"preset {recipe.preset.name!r} has no {part}; train another part")
+    return replace(config, n_semantic=load_tokenizer(recipe.export("semantic")).n_tokens)
+
+
+def _from_codebooks(task: OtherTask, recipe: Recipe) -> OtherTask:
     if (codebooks := _codebooks(recipe)) is not None:
-        start_parallel_from_codebooks(task.model, codebooks)
+        start_codes_from_codebooks(task.model, codebooks)
         task.optimiser.restart_average()
     return task
 
@@ -292,8 +322,7 @@ def _assemble(recipe: Recipe) -> dict[str, Any]:
     """Put the parts side by side in ``model/``, ready for ``from_pretrained``."""
     digests = {}
     names = ["codec", "semantic", *(f"stage-{kind}" for kind in recipe.preset.stages)]
-    if recipe.export("stage-parallel").is_dir():
-        names.append("stage-parallel")
+    names += [name for name in ("stage-parallel", "stage-delayed") if recipe.export(name).is_dir()]
     if recipe.runtime.is_main:
         for name in names:
             source, folder = recipe.export(name), name.replace("-", "_")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["SamplingOptions", "StageSampling", "Unmasking", "choose", "uniform_draws"]
+__all__ = ["DECODERS", "Decoder", "SamplingOptions", "StageSampling", "Unmasking", "choose", "uniform_draws"]
+
+Decoder = Literal["autoregressive", "parallel", "delayed"]
+DECODERS = ("autoregressive", "parallel", "delayed")
+"""Who draws the acoustic codes: the paper's coarse and fine stage, masked parallel decoding, or a frame per step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +52,33 @@ class Unmasking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
-    """Per stage; defaults are the paper's temperatures 0.6, 0.8 and 0.6 (AudioLM, section IV-A)."""
+    """Per stage; defaults are the paper's temperatures 0.6, 0.8 and 0.6 (AudioLM, section IV-A).
+
+    ``decoder``: who draws the acoustic codes. ``guidance`` (delayed decoder only): how far the logits go from those
+    without semantic tokens towards, and with more than 1 beyond, those with them; 1 is plain sampling.
+    """
 
     semantic: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.6))
     coarse: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.8))
     fine: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.6))
     unmasking: Unmasking = field(default_factory=Unmasking)
+    decoder: Decoder = "autoregressive"
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_decoder(self.decoder)
+        if not 0 <= self.guidance <= 10:
+            raise ValueError(f"guidance is {self.guidance}; use 0 to 10")
+
+
+def check_decoder(name: str) -> None:
+    """Refuse a decoder that there is not.
+
+    Raises:
+        ValueError: with the names there are.
+    """
+    if name not in DECODERS:
+        raise ValueError(f"decoder is {name!r}; use one of {', '.join(DECODERS)}")
 
 
 BELOW_ONE = 1 - 2.0**-23

@@ -20,7 +20,7 @@ from audiolm.sharded import load_whole
 from audiolm.tokens import FRAMES_PER_SEMANTIC
 from audiolm.train_stages import TokenisedUtterance
 
-__all__ = ["ParallelTask", "ParallelTraining"]
+__all__ = ["ParallelTask", "ParallelTraining", "code_counts", "crop_start", "stacked", "tokens_checked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +76,11 @@ class ParallelTask:
         self.config = config
         self.training = training or ParallelTraining()
         self.runtime = runtime or Runtime()
-        self.train = [self._checked(item, f"training utterance {i}") for i, item in enumerate(train)]
-        self.dev = [self._checked(item, f"development utterance {i}") for i, item in enumerate(dev)]
-        if not self.train or not self.dev:
-            raise ValueError(
-                f"{self.name}: {len(train)} training, {len(dev)} development utterances; give some of both"
-            )
+        self.train = tokens_checked(train, "training", config.n_levels, self.name)
+        self.dev = tokens_checked(dev, "development", config.n_levels, self.name)
         with module_randomness(self.training.seed, 2**31 - 1):
             self.model = ParallelStage(config)
-        self.model.start_from_counts(self._counts())
+        self.model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
         self.dropout = RowRandomness()
         self.dropout.install(self.model)
         self.run = self.runtime.wrap(self.model, "loss")
@@ -142,7 +138,7 @@ class ParallelTask:
     def _crop(self, item: TokenisedUtterance, rng: np.random.Generator) -> _Crop:
         """A random stretch of at most the crop's length, with its mask."""
         width = max(1, (self.training.crop or self.config.window) // FRAMES_PER_SEMANTIC)
-        start = int(rng.integers(max(1, len(item.semantic) - width + 1)))
+        start = crop_start(item, width, rng)
         semantic = np.repeat(item.semantic[start : start + width], FRAMES_PER_SEMANTIC)
         codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC]
         frames = codes.shape[1]
@@ -162,33 +158,24 @@ class ParallelTask:
 
     def _rows(self, crops: Sequence[_Crop]) -> tuple[MaskedRows, torch.Tensor]:
         """Crops padded on the right, and the weight of each code, ``[batch, level, frame]``."""
-        longest = max(len(crop.semantic) for crop in crops)
-
-        def stacked(arrays: list[np.ndarray]) -> torch.Tensor:
-            out = np.zeros((len(arrays), *arrays[0].shape[:-1], longest), dtype=arrays[0].dtype)
-            for row, array in zip(out, arrays, strict=True):
-                row[..., : array.shape[-1]] = array
-            return torch.from_numpy(out).to(self.runtime.device)
-
         valid = stacked([np.ones(len(crop.semantic), dtype=bool) for crop in crops])
-        semantic, codes, masked, weights = (stacked(list(arrays)) for arrays in zip(*crops, strict=True))
+        arrays = (stacked(list(values)) for values in zip(*crops, strict=True))
+        semantic, codes, masked, weights, valid = (array.to(self.runtime.device) for array in (*arrays, valid))
         return MaskedRows(semantic, codes, masked, valid), weights
 
-    def _counts(self) -> torch.Tensor:
-        size = self.config.codebook_size
-        levels = range(self.config.n_levels)
-        return torch.stack(
-            [
-                torch.bincount(
-                    torch.from_numpy(np.concatenate([item.codes[level] for item in self.train])), minlength=size
-                )
-                for level in levels
-            ]
-        )
 
-    def _checked(self, item: TokenisedUtterance, where: str) -> TokenisedUtterance:
+def tokens_checked(speech: Sequence[TokenisedUtterance], what: str, levels: int, part: str) -> list[TokenisedUtterance]:
+    """``speech`` as int64 with its first ``levels``.
+
+    Raises:
+        ValueError: no utterance, fewer levels, or tokens and codes that do not cover the same time.
+    """
+    if not speech:
+        raise ValueError(f"{part}: there is no {what} utterance; give at least one")
+    checked = []
+    for index, item in enumerate(speech):
+        where = f"{what} utterance {index}"
         semantic, codes = np.asarray(item.semantic, dtype=np.int64), np.asarray(item.codes, dtype=np.int64)
-        levels = self.config.n_levels
         if semantic.ndim != 1 or codes.ndim != 2 or len(semantic) == 0 or len(codes) < levels:
             raise ValueError(
                 f"{where}: semantic {semantic.shape} and codes {codes.shape}; give [frame] and [{levels}, frame]"
@@ -198,4 +185,25 @@ class ParallelTask:
                 f"{where}: {len(semantic)} semantic tokens and {codes.shape[1]} acoustic frames do not cover the same"
                 " time; make both from the same samples"
             )
-        return TokenisedUtterance(semantic, codes[:levels])
+        checked.append(TokenisedUtterance(semantic, codes[:levels]))
+    return checked
+
+
+def code_counts(speech: Sequence[TokenisedUtterance], levels: int, size: int) -> torch.Tensor:
+    """How often each code occurs, ``[level, code]``."""
+    rows = [np.concatenate([item.codes[level] for item in speech]) for level in range(levels)]
+    return torch.stack([torch.bincount(torch.from_numpy(row), minlength=size) for row in rows])
+
+
+def crop_start(item: TokenisedUtterance, width: int, rng: np.random.Generator) -> int:
+    """First semantic token of a random stretch of ``width``; 0 where there are fewer."""
+    return int(rng.integers(max(1, len(item.semantic) - width + 1)))
+
+
+def stacked(arrays: Sequence[np.ndarray], fill: int = 0) -> torch.Tensor:
+    """Arrays of one shape but for the last axis as one tensor, ``fill`` on the right."""
+    longest = max(array.shape[-1] for array in arrays)
+    out = np.full((len(arrays), *arrays[0].shape[:-1], longest), fill, dtype=arrays[0].dtype)
+    for row, array in zip(out, arrays, strict=True):
+        row[..., : array.shape[-1]] = array
+    return torch.from_numpy(out)

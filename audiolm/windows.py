@@ -1,4 +1,4 @@
-"""Sampling beyond one window: sliding for the semantic, coarse and parallel stage, separate blocks for the fine one.
+"""Sampling beyond one window: sliding for the stages and the other decoders, separate blocks for the fine one.
 
 Where a row's windows and blocks lie depends on that row's own lengths only, so a row is drawn alike in any batch, and
 in several goes as in one::
@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from audiolm.delayed import DelayedStage
 from audiolm.parallel import ParallelStage
 from audiolm.sampling import SamplingOptions, StageSampling
 from audiolm.stages import Stage
 from audiolm.tokens import FRAMES_PER_SEMANTIC, deduplicate
 
-__all__ = ["Sliding", "Windowed", "autoregressive", "parallel", "row_generator", "sample_blocks"]
+__all__ = ["Sliding", "Windowed", "autoregressive", "row_generator", "sample_blocks", "whole_windows"]
 
 ROWS_AT_ONCE = 32
 """Rows of one pass through a stage; bounds the memory of its key/value cache."""
@@ -77,8 +78,8 @@ def autoregressive(stage: Stage, options: StageSampling) -> Windowed:
     )
 
 
-def parallel(stage: ParallelStage, options: SamplingOptions) -> Windowed:
-    """All acoustic levels by masked decoding."""
+def whole_windows(stage: ParallelStage | DelayedStage, options: SamplingOptions) -> Windowed:
+    """All acoustic levels of a window in one go, by masked decoding or a frame per step."""
 
     def draw(
         conditions: Sequence[np.ndarray],

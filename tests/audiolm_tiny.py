@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from audiolm.codec import CodecConfig, SoundStream
+from audiolm.delayed import DelayedConfig, DelayedStage
 from audiolm.model import AudioLM
 from audiolm.parallel import ParallelConfig, ParallelStage
 from audiolm.pipeline import Parts
@@ -60,6 +61,23 @@ def tiny_parallel() -> ParallelStage:
     return ParallelStage(config).eval()
 
 
+def tiny_delayed() -> DelayedStage:
+    config = DelayedConfig(
+        n_semantic=N_SEMANTIC,
+        n_coarse=N_COARSE,
+        n_levels=N_COARSE + N_FINE,
+        codebook_size=CODES,
+        code_dim=8,
+        window=20,
+        context_layers=1,
+        context_kernel=3,
+        transformer=TransformerConfig(
+            layers=2, heads=2, dim=16, ff_dim=24, positions="rope", norm="rms", feed_forward="gated", qk_norm=True
+        ),
+    )
+    return DelayedStage(config).eval()
+
+
 def tiny_model(*, paper: bool = False) -> AudioLM:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -71,8 +89,8 @@ def tiny_model(*, paper: bool = False) -> AudioLM:
         ).eval()
         codec.quantizer.initialise(torch.randn(200, 8), torch.Generator().manual_seed(0))
         semantic, coarse, fine = (tiny_stage(kind, paper=paper) for kind in WINDOWS)
-        parallel = tiny_parallel()
-    return AudioLM(Parts(codec, tokenizer, semantic, coarse, fine, parallel))
+        parallel, delayed = tiny_parallel(), tiny_delayed()
+    return AudioLM(Parts(codec, tokenizer, semantic, coarse, fine, parallel, delayed))
 
 
 def noise(samples: int, seed: int) -> np.ndarray:

@@ -122,7 +122,7 @@ def test_long_recordings_are_tokenised_in_blocks(model: AudioLM, monkeypatch: py
         assert len(tokens) == -(-samples // FRAME_SAMPLES)
 
 
-@pytest.mark.parametrize("decoder", ["autoregressive", "parallel"])
+@pytest.mark.parametrize("decoder", ["autoregressive", "parallel", "delayed"])
 @pytest.mark.parametrize("samples", PROMPTS)
 def test_prompts_of_any_length_are_continued(model: AudioLM, samples: int, decoder: Decoder) -> None:
     made = model.continuation([noise(samples, 1)], 0.3, [1], decoder=decoder)[0]
@@ -136,7 +136,7 @@ def test_of_a_long_prompt_its_end_is_heard(model: AudioLM, monkeypatch: pytest.M
     np.testing.assert_array_equal(whole, end)
 
 
-@pytest.mark.parametrize("decoder", ["autoregressive", "parallel"])
+@pytest.mark.parametrize("decoder", ["autoregressive", "parallel", "delayed"])
 def test_clips_longer_than_any_window_are_made(model: AudioLM, decoder: Decoder) -> None:
     made = model.unconditional(1, 2.5, [1], decoder=decoder)[0]
     again = model.acoustic_generation([made], [2], decoder=decoder)[0]
@@ -154,13 +154,15 @@ def test_the_parallel_decoder_draws_an_item_alike_in_any_batch(model: AudioLM) -
 
 
 def test_a_decoder_that_is_not_there_is_refused(model: AudioLM) -> None:
-    without = AudioLM(model.parts._replace(parallel=None))
+    without = AudioLM(model.parts._replace(parallel=None, delayed=None))
     assert without.decoders == ("autoregressive",)
     with pytest.raises(ValueError, match="no parallel decoder"):
         without.continuation([noise(700, 1)], 0.1, [1], decoder="parallel")
+    with pytest.raises(ValueError, match="no delayed decoder; it has autoregressive"):
+        without.unconditional(1, 0.1, [1], SamplingOptions(decoder="delayed"))
     with pytest.raises(ValueError, match="this model has autoregressive"):
         without.stream(noise(700, 1), 0.1, 1, decoder="parallel")
-    with pytest.raises(ValueError, match="decoder is 'delay'; use one of autoregressive, parallel"):
+    with pytest.raises(ValueError, match="decoder is 'delay'; use one of autoregressive, parallel, delayed"):
         model.unconditional(1, 0.1, [1], decoder="delay")  # type: ignore[arg-type]
 
 
@@ -171,6 +173,8 @@ def test_a_decoder_that_is_not_there_is_refused(model: AudioLM) -> None:
         (False, "autoregressive", 20_000),
         (False, "parallel", 1),
         (False, "parallel", 20_000),
+        (False, "delayed", None),
+        (False, "delayed", 20_000),
         (True, "autoregressive", 1),
         (True, "autoregressive", 20_000),
     ],

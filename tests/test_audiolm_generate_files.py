@@ -119,6 +119,11 @@ def test_one_value_or_three_shape_the_stages() -> None:
     assert [options.semantic.top_k, options.fine.top_k] == [5, 5]
     assert [options.semantic.top_p, options.coarse.top_p, options.fine.top_p] == [0.9, None, 0.8]
     assert options.unmasking.passes == (3, 1)
+    assert (options.guidance, options.decoder) == (1.0, "autoregressive")
+    own = SamplingOptions(decoder="delayed", guidance=2.0)
+    kept = sampling_options(own, [0.5], None, None, None)
+    assert (kept.decoder, kept.guidance) == ("delayed", 2.0)
+    assert sampling_options(own, None, None, None, None, 1.5).guidance == 1.5
     assert sampling_options(SamplingOptions(), None, [0], None, None).coarse == type(options)().coarse
 
 

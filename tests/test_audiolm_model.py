@@ -19,6 +19,7 @@ from audiolm import hub
 from audiolm.checkpoint import CheckpointError
 from audiolm.codec import SoundStream
 from audiolm.codec.protocol import AcousticTokenizer
+from audiolm.delayed import DelayedStage
 from audiolm.interchange import FOLDERS
 from audiolm.model import AudioLM
 from audiolm.parallel import ParallelStage
@@ -75,20 +76,24 @@ def test_a_missing_model_folder_is_named(tmp_path: Path) -> None:
         AudioLM.from_pretrained(tmp_path / "nothing")
 
 
-def test_a_parallel_decoder_travels_with_the_model(tmp_path: Path) -> None:
+def test_other_decoders_travel_with_the_model(tmp_path: Path) -> None:
     model = tiny_model()
     model.save_pretrained(tmp_path / "both")
     loaded = AudioLM.from_pretrained(tmp_path / "both")
-    assert loaded.decoders == ("autoregressive", "parallel") and "stage_parallel" in loaded.digests
-    once = AudioLM(model.parts._replace(parallel=None))
+    assert loaded.decoders == ("autoregressive", "parallel", "delayed")
+    assert {"stage_parallel", "stage_delayed"} <= set(loaded.digests)
+    once = AudioLM(model.parts._replace(parallel=None, delayed=None))
     once.save_pretrained(tmp_path / "one")
     assert AudioLM.from_pretrained(tmp_path / "one").decoders == ("autoregressive",)
     assert not (tmp_path / "one" / "stage_parallel").exists()
 
 
-def test_a_parallel_decoder_of_another_model_is_refused() -> None:
+def test_another_models_decoder_is_refused() -> None:
     parts = tiny_model().parts
-    assert parts.parallel is not None
+    assert parts.parallel is not None and parts.delayed is not None
+    slow = DelayedStage(replace(parts.delayed.config, n_levels=4))
+    with pytest.raises(CheckpointError, match="stage delayed: models 4 levels, the other stages 5"):
+        AudioLM(parts._replace(delayed=slow))
     few = ParallelStage(replace(parts.parallel.config, n_levels=4))
     with pytest.raises(CheckpointError, match="models 4 levels, the other stages 5"):
         AudioLM(parts._replace(parallel=few))

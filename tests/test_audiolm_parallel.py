@@ -248,5 +248,5 @@ def test_unusable_utterances_are_refused() -> None:
     short = TokenisedUtterance(np.zeros(5, int), np.zeros((LEVELS, 20), int))
     with pytest.raises(ValueError, match="do not cover the same time"):
         ParallelTask([short], speech(1, 1), tiny_parallel().config)
-    with pytest.raises(ValueError, match="give some of both"):
+    with pytest.raises(ValueError, match="no training utterance; give at least one"):
         ParallelTask([], speech(1, 1), tiny_parallel().config)

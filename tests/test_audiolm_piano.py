@@ -25,7 +25,7 @@ def two_stages() -> AudioLM:
         torch.manual_seed(1)
         codec = SoundStream(CodecConfig(channels=2, latent_dim=8, n_levels=N_COARSE, codebook_size=CODES)).eval()
         codec.quantizer.initialise(torch.randn(200, 8), torch.Generator().manual_seed(0))
-    return AudioLM(parts._replace(codec=codec, fine=None, parallel=None))
+    return AudioLM(parts._replace(codec=codec, fine=None, parallel=None, delayed=None))
 
 
 def test_two_stages_do_all_that_three_do() -> None:

@@ -25,7 +25,7 @@ MODES = ("continuation", "acoustic", "unconditional")
 RATE_HZ = 16_000
 BATCH = 8
 INDEX_NAME = "generate.json"
-DECODERS = ("autoregressive", "parallel")
+DECODERS = ("autoregressive", "parallel", "delayed")
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 
@@ -54,7 +54,7 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--join", action="store_true", help="write prompt and continuation as one file")
     group.add_argument("--until-end", action="store_true", help="end where the model ends; --seconds is the longest")
     group.add_argument("--stream", action="store_true", help="write each clip while it is made; reports first sound")
-    group.add_argument("--decoder", choices=DECODERS, help="of the acoustic codes (default: autoregressive)")
+    group.add_argument("--decoder", choices=DECODERS, help="of the acoustic codes (default: the model's own)")
     group.add_argument("--precision", choices=PRECISIONS, help="of the stages' weights (default: float32)")
     group.add_argument("--temperature", type=float, nargs="+", metavar="T", help="one, or semantic coarse fine")
     group.add_argument("--top-k", type=int, nargs="+", metavar="K", help="likeliest tokens kept; 0 keeps all")
@@ -62,10 +62,13 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--passes", type=int, nargs="+", metavar="N", help="parallel decoder: per level, last for the rest"
     )
+    group.add_argument(
+        "--guidance", type=float, metavar="G", help="delayed decoder: 1 samples plainly, more follows the tokens closer"
+    )
 
 
 FILE_OPTIONS = ("count", "whole_prompt", "join", "until_end", "stream", "decoder", "precision", "temperature", "top_k",
-                "top_p", "passes")  # fmt: skip
+                "top_p", "passes", "guidance")  # fmt: skip
 
 
 def make_files(args: argparse.Namespace) -> dict[str, Any]:
@@ -78,9 +81,9 @@ def make_files(args: argparse.Namespace) -> dict[str, Any]:
     out = Path(args.out)
     items = _items(args)
     model = load_model(args.checkpoint, args.device, args.precision or "float32")
-    options = sampling_options(model.options, args.temperature, args.top_k, args.top_p, args.passes)
+    options = sampling_options(model.options, args.temperature, args.top_k, args.top_p, args.passes, args.guidance)
     system = model.describe()
-    settings = {"options": options, "decoder": args.decoder or "autoregressive"}
+    settings = {"options": options, "decoder": args.decoder or options.decoder}
     out.mkdir(parents=True, exist_ok=True)
     entries = []
     started = time.perf_counter()

@@ -170,6 +170,7 @@ def sampling_options(
     top_k: Sequence[int] | None,
     top_p: Sequence[float] | None,
     passes: Sequence[int] | None,
+    guidance: float | None = None,
 ) -> SamplingOptions:
     """``defaults``, the model's own, with what is given here: one value per stage (semantic, coarse, fine), or one
     for all; ``top_k`` 0 and ``top_p`` 1 keep every token.
@@ -177,7 +178,6 @@ def sampling_options(
     Raises:
         ValueError: two values or more than three, or a value out of range.
     """
-    from audiolm import SamplingOptions
     from audiolm.sampling import Unmasking
 
     columns = (("temperature", temperature), ("top_k", top_k), ("top_p", top_p))
@@ -191,7 +191,8 @@ def sampling_options(
             chosen["top_p"] = None
         stages[stage] = replace(getattr(defaults, stage), **chosen)
     unmasking = Unmasking(passes=tuple(passes)) if passes else defaults.unmasking
-    return SamplingOptions(**stages, unmasking=unmasking)
+    told = defaults.guidance if guidance is None else guidance
+    return replace(defaults, **stages, unmasking=unmasking, guidance=told)
 
 
 def _per_stage(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -43,6 +43,8 @@ batch = 2
 batch = 2
 [stage-parallel]
 batch = 2
+[stage-delayed]
+batch = 2
 """
 Logged = list[tuple[int, str, str]]
 

@@ -1,0 +1,355 @@
+"""All acoustic levels from one causal network, a frame per step: a third decoder for stages 2 and 3.
+
+The delay pattern of MusicGen (Copet et al. 2023, arXiv 2306.05284, section 2.2): at step ``s`` the network draws level
+``l`` of frame ``s - l``, so that a code sees all coarser codes of its frame, and a clip costs one step per frame
+where AudioLM's stages 2 and 3 take one per code::
+
+    step       0     1     2     3
+    level 0   f0    f1    f2    f3
+    level 1    -    f0    f1    f2
+    level 2    -     -    f0    f1
+
+Ours: a frame's semantic tokens are read with both neighbours by a small convolutional network (the whole condition is
+there before the first code is drawn); code embeddings are factorised and shared between input and output; codes
+and condition are hidden at random in training, so that sampling can be guided by what the condition changes (Ho and
+Salimans 2022, arXiv 2207.12598).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiolm import checkpoint
+from audiolm.incremental import Decoder, decoder_for
+from audiolm.sampling import SamplingOptions, choose, uniform_draws
+from audiolm.tokens import FRAMES_PER_SEMANTIC
+from audiolm.transformer import Transformer, TransformerConfig
+
+__all__ = ["DelayedConfig", "DelayedRows", "DelayedStage", "nano_delayed", "paper_delayed"]
+
+PART = "stage_delayed"
+CODE_STD = 0.2
+"""Spread of new code embeddings; the projections around them start where inputs and logits are of order one."""
+HIDDEN = -1
+"""In place of a code or semantic token that is not there or may not be seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayedConfig:
+    """``code_dim``: width of a code's own embedding; ``window``: longest stretch drawn at once, in 20 ms frames;
+    ``n_coarse``: levels drawn with the coarse stage's sampling options, the others take the fine stage's;
+    ``context_layers``: convolutions over the semantic tokens, of ``context_kernel`` tokens (40 ms) each."""
+
+    n_semantic: int = 1024
+    n_coarse: int = 4
+    n_levels: int = 12
+    codebook_size: int = 1024
+    code_dim: int = 128
+    window: int = 500
+    context_layers: int = 2
+    context_kernel: int = 5
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("n_semantic", "n_coarse", "codebook_size", "code_dim", "context_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; use at least 1")
+        if self.n_levels < self.n_coarse:
+            raise ValueError(f"n_levels {self.n_levels} must be at least n_coarse {self.n_coarse}")
+        if self.context_kernel < 1 or self.context_kernel % 2 == 0:
+            raise ValueError(f"context_kernel is {self.context_kernel}; use an odd number, 1 or more")
+        if self.window < 2 * FRAMES_PER_SEMANTIC:
+            raise ValueError(f"window is {self.window} frames; use at least {2 * FRAMES_PER_SEMANTIC}")
+
+
+def paper_delayed() -> DelayedConfig:
+    """The width and depth of AudioLM's stages, with rotary positions; windows of 10 s as its coarse stage has."""
+    transformer = TransformerConfig(positions="rope", norm="rms", feed_forward="gated", ff_dim=2730, qk_norm=True)
+    return DelayedConfig(code_dim=256, transformer=transformer)
+
+
+def nano_delayed(*, n_semantic: int, n_coarse: int = 4, n_fine: int = 8, codebook_size: int = 1024) -> DelayedConfig:
+    """Six million weights for all twelve levels: 12 MB as float16."""
+    return DelayedConfig(
+        n_semantic=n_semantic,
+        n_coarse=n_coarse,
+        n_levels=n_coarse + n_fine,
+        codebook_size=codebook_size,
+        code_dim=56,
+        window=400,
+        transformer=TransformerConfig(
+            layers=6,
+            heads=4,
+            dim=256,
+            ff_dim=640,
+            dropout=0.1,
+            positions="rope",
+            norm="rms",
+            feed_forward="gated",
+            qk_norm=True,
+        ),
+    )
+
+
+class DelayedRows(NamedTuple):
+    """A batch as the network learns it.
+
+    ``semantic``: ``[batch, token]`` at 25 Hz; ``codes``: ``[batch, level, frame]``, what is wanted; ``heard``: the same
+    as the network may read it. :data:`HIDDEN` stands for what is not there or not to be seen.
+    """
+
+    semantic: Tensor
+    codes: Tensor
+    heard: Tensor
+
+
+class DelayedStage(nn.Module):
+    """Codes of every level, frame after frame, given semantic tokens of the whole stretch."""
+
+    def __init__(self, config: DelayedConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, levels = config.transformer.dim, config.n_levels
+        self.semantic = nn.Embedding(config.n_semantic + 1, dim)
+        nn.init.normal_(self.semantic.weight, std=0.5)
+        half = config.context_kernel // 2
+        self.context = nn.ModuleList(
+            nn.Conv1d(dim, 2 * dim, config.context_kernel, padding=half) for _ in range(config.context_layers)
+        )
+        self.phase = nn.Linear(dim, FRAMES_PER_SEMANTIC * dim, bias=False)
+        self.codes = nn.Parameter(torch.randn(levels, config.codebook_size, config.code_dim) * CODE_STD)
+        self.into = nn.Parameter(torch.randn(levels, config.code_dim, dim) * 0.25 / (CODE_STD * config.code_dim**0.5))
+        self.absent = nn.Parameter(torch.randn(levels, dim) * 0.05)
+        self.transformer = Transformer(config.transformer)
+        self.out = nn.Parameter(
+            torch.randn(levels, dim, config.code_dim) * 0.3 / (CODE_STD * (dim * config.code_dim) ** 0.5)
+        )
+        self.bias = nn.Parameter(torch.zeros(levels, config.codebook_size))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> DelayedStage:
+        """Read a stage that :meth:`save` wrote; :class:`~audiolm.checkpoint.CheckpointError` where it does not fit."""
+        mapping, state, _ = checkpoint.load_part(folder, PART)
+        stage = cls(checkpoint.config_from_dict(DelayedConfig, mapping))
+        checkpoint.load_weights(stage, state, folder)
+        return stage.eval()
+
+    def save(self, folder: str | Path, record: dict[str, object], state: dict[str, Tensor] | None = None) -> None:
+        """Write configuration and weights (``state`` in place of this module's, for averaged weights)."""
+        config = checkpoint.config_to_dict(self.config)
+        checkpoint.save_part(folder, part=PART, config=config, state_dict=state or self.state_dict(), record=record)
+
+    def condition(self, semantic: Tensor) -> Tensor:
+        """What the semantic tokens ``[batch, token]`` say at each frame, ``[batch, 2 * token, dim]``."""
+        there = (semantic != HIDDEN).unsqueeze(-1)
+        x = self.semantic(torch.where(semantic == HIDDEN, self.config.n_semantic, semantic))
+        for layer in self.context:
+            value, gate = layer((x * there).transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
+            x = x + value * torch.sigmoid(gate)
+        return self.phase(x).unflatten(-1, (FRAMES_PER_SEMANTIC, -1)).flatten(1, 2)
+
+    def read(self, codes: Tensor) -> Tensor:
+        """Sum over levels of the embeddings of ``codes`` ``[batch, level, step]``, ``[batch, step, dim]``."""
+        absent = codes == HIDDEN
+        rows = torch.stack([F.embedding(codes[:, i].clamp(min=0), table) for i, table in enumerate(self.codes)], dim=1)
+        x = torch.einsum("blsc,lcd->bsd", rows * ~absent.unsqueeze(-1), self.into)
+        return x + torch.einsum("bls,ld->bsd", absent.to(x.dtype), self.absent)
+
+    def logits(self, hidden: Tensor, level: int) -> Tensor:
+        """``[..., dim]`` to logits ``[..., code]`` of ``level``."""
+        return hidden @ self.out[level] @ self.codes[level].T + self.bias[level]
+
+    def hidden(self, rows: DelayedRows) -> Tensor:
+        """Vectors ``[batch, step, dim]`` of a whole batch, from which :meth:`logits` reads any level."""
+        heard = F.pad(delay(rows.heard), (1, 0), value=HIDDEN)[..., :-1]
+        steps = heard.shape[2]
+        spoken = self.condition(rows.semantic)[:, :steps]
+        x = self.read(heard) + F.pad(spoken, (0, 0, 0, steps - spoken.shape[1]))
+        return self.transformer(x, torch.arange(steps, device=x.device).expand(len(x), -1))
+
+    def loss(self, rows: DelayedRows, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted cross-entropy over levels (nats), then cross-entropy and accuracy of the coarse levels alone.
+
+        ``weights``: ``[level]``; means over the codes that are there.
+        """
+        hidden = self.hidden(rows)
+        wanted = delay(rows.codes)
+        parts, right = [], hidden.new_zeros(())
+        for level in range(self.config.n_levels):
+            chosen = wanted[:, level] != HIDDEN
+            logits = self.logits(hidden[chosen], level)  # [code, size]
+            ids = wanted[:, level][chosen]
+            parts.append(F.cross_entropy(logits, ids))
+            if level < self.config.n_coarse:
+                right = right + (logits.detach().argmax(-1) == ids).float().mean() / self.config.n_coarse
+        losses = torch.stack(parts)
+        return (losses * weights).sum() / weights.sum(), losses[: self.config.n_coarse].mean(), right
+
+    @torch.no_grad()
+    def start_from_counts(self, counts: Tensor) -> None:
+        """Begin with how often each code occurs, ``[level, code]``, so that training learns what differs from that."""
+        smooth = counts.to(self.bias) + 1.0
+        self.bias.copy_((smooth / smooth.mean(dim=1, keepdim=True)).log())
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        conditions: Sequence[np.ndarray],
+        known: Sequence[np.ndarray],
+        frames: Sequence[int],
+        options: SamplingOptions,
+        generators: Sequence[torch.Generator],
+    ) -> list[np.ndarray]:
+        """Draw ``frames[i]`` frames of all levels after ``known[i]``; each row as if it were alone.
+
+        ``conditions``: semantic tokens, one per 40 ms, over known and new frames; ``known``: ``[level, frame]``, may
+        be empty; gives int64 ``[level, frames[i]]``. A row draws from its own generator only.
+        """
+        levels = self.config.n_levels
+        if not frames or max(frames) < 1:
+            return [np.zeros((levels, 0), dtype=np.int64) for _ in frames]
+        rows = _Drawing(self, conditions, known, frames, options)
+        draws = uniform_draws(list(generators), [count * levels for count in frames])
+        return rows.draw(draws.unflatten(1, (-1, levels)))
+
+
+def delay(codes: Tensor) -> Tensor:
+    """Codes ``[batch, level, frame]`` in steps: ``[batch, level, frame + level - 1]``, level ``l`` moved by ``l``."""
+    levels = codes.shape[1]
+    shifted = [F.pad(codes[:, i], (i, levels - 1 - i), value=HIDDEN) for i in range(levels)]
+    return torch.stack(shifted, dim=1)
+
+
+class _Drawing:
+    """Rows on their way through one window; with guidance every row has a second one that hears no condition."""
+
+    def __init__(
+        self,
+        stage: DelayedStage,
+        conditions: Sequence[np.ndarray],
+        known: Sequence[np.ndarray],
+        frames: Sequence[int],
+        options: SamplingOptions,
+    ) -> None:
+        self.stage, self.options, config = stage, options, stage.config
+        self.guided = options.guidance != 1.0
+        self.device = stage.bias.device
+        self.frames = torch.tensor(list(frames), device=self.device)
+        codes = [self._checked(row, "known codes", config.codebook_size) for row in known]
+        spoken = [self._spoken(row, k.shape[1] + n) for row, k, n in zip(conditions, codes, frames, strict=True)]
+        both = range(2 if self.guided else 1)
+        self.context = [self._context(row, alone) for alone in both for row in spoken]
+        self.known = [torch.from_numpy(row).to(self.device) for row in codes] * len(both)
+        self.into = stage.into.flatten(0, 1)
+        self.out = stage.out.transpose(0, 1).flatten(1)
+        self.tables = stage.codes.transpose(1, 2)
+        self.first_rows = torch.arange(config.n_levels, device=self.device) * config.codebook_size
+
+    def draw(self, draws: Tensor) -> list[np.ndarray]:
+        """New codes ``[level, frame]`` per row; ``draws``: ``[row, frame, level]``."""
+        levels = self.stage.config.n_levels
+        count, total = len(self.frames), int(self.frames.max()) + levels - 1
+        forced = self._forced()
+        level = torch.arange(levels, device=self.device)
+        drawn = torch.full((count, levels, total), HIDDEN, dtype=torch.int64, device=self.device)
+        decoder, positions, hidden = self._read(total)
+        ahead = self._ahead(total)
+        for step in range(total):
+            place = (step - level).clamp(0, draws.shape[1] - 1)
+            ids = self._choose(hidden, draws[:, place, level.cpu()].to(self.device))
+            if step + 1 < levels:
+                ids = torch.where(level > step, forced[:, :, step], ids)
+            ids = torch.where((step - level) < self.frames[:, None], ids, HIDDEN)
+            drawn[:, :, step] = ids
+            if step + 1 == total:
+                break
+            positions = positions + 1
+            heard = self._heard(ids.repeat(2, 1) if self.guided else ids)
+            hidden = decoder.step(heard + ahead[:, step + 1], positions)
+        rows = zip(drawn.cpu().numpy(), self.frames.tolist(), strict=True)
+        return [np.stack([row[i, i : i + n] for i in range(levels)]) for row, n in rows]
+
+    def _choose(self, hidden: Tensor, draws: Tensor) -> Tensor:
+        """Ids ``[row, level]`` from ``hidden`` ``[row, dim]`` at ``draws`` ``[row, level]``."""
+        config, count = self.stage.config, len(draws)
+        small = (hidden @ self.out).unflatten(1, (config.n_levels, -1)).transpose(0, 1)  # [level, row, code_dim]
+        logits = torch.baddbmm(self.stage.bias[:, None], small, self.tables).transpose(0, 1)
+        if self.guided:
+            told, alone = logits[:count], logits[count:]
+            logits = alone + self.options.guidance * (told - alone)
+        parts = []
+        for span, options in ((slice(0, config.n_coarse), self.options.coarse),
+                              (slice(config.n_coarse, None), self.options.fine)):  # fmt: skip
+            part = logits[:, span].flatten(0, 1)
+            parts.append(choose(part, draws[:, span].flatten(), options).unflatten(0, (count, -1)))
+        return torch.cat(parts, dim=1)
+
+    def _heard(self, ids: Tensor) -> Tensor:
+        """What codes ``[row, level]`` are to the network, ``[row, dim]``."""
+        absent = ids == HIDDEN
+        rows = F.embedding(ids.clamp(min=0) + self.first_rows, self.stage.codes.flatten(0, 1))
+        return (rows * ~absent.unsqueeze(-1)).flatten(1) @ self.into + absent.to(rows.dtype) @ self.stage.absent
+
+    def _read(self, total: int) -> tuple[Decoder, Tensor, Tensor]:
+        """The decoder with every row's known codes in it, the position of each row's last step, its output."""
+        lengths = [row.shape[1] + 1 for row in self.known]
+        width = max(lengths)
+        x = torch.zeros((len(lengths), width, self.stage.config.transformer.dim), device=self.device)
+        positions = torch.zeros((len(lengths), width), dtype=torch.int64, device=self.device)
+        valid = torch.zeros((len(lengths), width), dtype=torch.bool, device=self.device)
+        for i, (row, length, spoken) in enumerate(zip(self.known, lengths, self.context, strict=True)):
+            heard = F.pad(delay(row[None]), (1, 0), value=HIDDEN)[..., :length]
+            x[i, -length:] = self.stage.read(heard)[0] + spoken[:length]
+            positions[i, -length:] = torch.arange(length, device=self.device)
+            valid[i, -length:] = True
+        transformer = self.stage.transformer
+        decoder = decoder_for(transformer, transformer.cache(len(lengths), width + total - 1, valid))
+        return decoder, positions[:, -1], decoder.read(x, positions)
+
+    def _forced(self) -> Tensor:
+        """Known codes that a window's first steps pass by: ``[row, level, step]``, of frames before the first new."""
+        levels = self.stage.config.n_levels
+        forced = torch.full((len(self.frames), levels, levels), HIDDEN, dtype=torch.int64, device=self.device)
+        for i in range(len(self.frames)):
+            row = F.pad(self.known[i], (levels, 0), value=HIDDEN)
+            for level in range(1, levels):
+                forced[i, level, :level] = row[level, row.shape[1] - level :]
+        return forced
+
+    def _ahead(self, total: int) -> Tensor:
+        """What the condition says at each new step, ``[row, step, dim]``; nothing beyond a row's last frame."""
+        ahead = self.context[0].new_zeros((len(self.context), total, self.context[0].shape[1]))
+        for row, known, spoken in zip(ahead, self.known, self.context, strict=True):
+            here = spoken[known.shape[1] :][:total]
+            row[: len(here)] = here
+        return ahead
+
+    def _context(self, tokens: np.ndarray, alone: int) -> Tensor:
+        row = torch.from_numpy(np.full_like(tokens, HIDDEN) if alone else tokens).to(self.device)
+        return self.stage.condition(row[None])[0]
+
+    def _spoken(self, row: np.ndarray, frames: int) -> np.ndarray:
+        tokens = self._checked(row, "semantic tokens", self.stage.config.n_semantic)
+        needed = -(-frames // FRAMES_PER_SEMANTIC)
+        if len(tokens) < needed:
+            raise ValueError(
+                f"{len(tokens) * FRAMES_PER_SEMANTIC} frames of semantic tokens for {frames} frames of codes;"
+                " give the condition of the whole stretch"
+            )
+        return tokens[:needed]
+
+    def _checked(self, values: np.ndarray, what: str, size: int) -> np.ndarray:
+        values = np.asarray(values, dtype=np.int64)
+        if values.size and (values.min() < 0 or values.max() >= size):
+            raise ValueError(f"{what} reach from {values.min()} to {values.max()}; use 0 to {size - 1}")
+        if values.ndim == 2 and len(values) != self.stage.config.n_levels:
+            raise ValueError(f"{what} have {len(values)} levels; the decoder has {self.stage.config.n_levels}")
+        return values

@@ -1,0 +1,152 @@
+"""Training of the delayed decoder on the tokens that the coarse and fine stage are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from audiolm import checkpoint
+from audiolm.delayed import HIDDEN, DelayedConfig, DelayedRows, DelayedStage
+from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
+from audiolm.row_dropout import RowRandomness
+from audiolm.runtime import Runtime
+from audiolm.sharded import load_whole
+from audiolm.tokens import FRAMES_PER_SEMANTIC
+from audiolm.train_parallel import code_counts, crop_start, stacked, tokens_checked
+from audiolm.train_stages import TokenisedUtterance
+
+__all__ = ["DelayedTask", "DelayedTraining"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayedTraining:
+    """``batch`` crops of ``crop`` frames (None: the decoder's window) per step; ``validation_batches``: held out.
+
+    ``fine_weight``: of a fine level's loss beside a coarse one's. ``hide_frames``: share of the frames whose codes
+    the network may not read, so that it listens to the semantic tokens; ``hide_semantic``: share of the crops
+    without semantic tokens, from which guidance measures what they change.
+    """
+
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(steps=1000, learning_rate=1e-3))
+    batch: int = 8
+    crop: int | None = None
+    validation_batches: int = 4
+    fine_weight: float = 0.3
+    hide_frames: float = 0.1
+    hide_semantic: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("fine_weight", "hide_frames", "hide_semantic"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; use 0 to 1")
+
+
+class _Crop(NamedTuple):
+    semantic: np.ndarray
+    codes: np.ndarray
+    heard: np.ndarray
+
+
+class DelayedTask:
+    """A delayed decoder on lists of cached utterances; the training loop drives it."""
+
+    name = "stage_delayed"
+
+    def __init__(
+        self,
+        train: Sequence[TokenisedUtterance],
+        dev: Sequence[TokenisedUtterance],
+        config: DelayedConfig,
+        training: DelayedTraining | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.config = config
+        self.training = training or DelayedTraining()
+        self.runtime = runtime or Runtime()
+        self.train = tokens_checked(train, "training", config.n_levels, self.name)
+        self.dev = tokens_checked(dev, "development", config.n_levels, self.name)
+        with module_randomness(self.training.seed, 2**31 - 1):
+            self.model = DelayedStage(config)
+        self.model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
+        self.dropout = RowRandomness()
+        self.dropout.install(self.model)
+        self.run = self.runtime.wrap(self.model, "loss")
+        self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
+        self.model.train()
+
+    def training_step(self, step: int) -> dict[str, float]:
+        """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
+        rng = np.random.default_rng([self.training.seed, step])
+        crops = [self._hidden(crop, rng) for crop in self._crops(self.train, rng)]
+        sizes = np.array([crop.codes.shape[1] for crop in crops])
+        report: dict[str, float] = {}
+        self.optimiser.zero()
+        for part in self.runtime.parts(len(crops)):
+            weight = float(sizes[part.rows].sum() / sizes.sum())
+            rows = self._rows(crops[part.rows])
+            self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
+            with self.runtime.part_of_step(self.model, part):
+                with self.runtime.autocast():
+                    loss, coarse, accuracy = self.run.loss(rows, self._weights())
+                self.optimiser.backward(loss * weight, step)
+            for name, value in (("loss", loss), ("coarse", coarse), ("accuracy", accuracy)):
+                report[name] = report.get(name, 0.0) + float(value.detach()) * weight
+        update = self.optimiser.update(step)
+        return self.runtime.totals(report) | update
+
+    def validate(self) -> dict[str, float]:
+        """Losses on fixed crops of the development utterances, nothing hidden, averaged weights."""
+        rng = np.random.default_rng([self.training.seed, 2**32 - 1])
+        losses = []
+        with self.optimiser.averaged(), torch.no_grad():
+            for _ in range(self.training.validation_batches):
+                values = self.run.loss(self._rows(self._crops(self.dev, rng)), self._weights())
+                losses.append([float(value) for value in values])
+        loss, coarse, accuracy = np.mean(losses, axis=0).tolist()
+        return {"loss": loss, "coarse": coarse, "accuracy": accuracy}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        load_whole(self.model, state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def export(self, folder: Path, record: dict[str, Any]) -> None:
+        """Write the averaged weights as part ``stage_delayed``."""
+        record = {**record, "training": checkpoint.config_to_dict(self.training)}
+        self.model.save(folder, record, self.optimiser.exported())
+
+    def _weights(self) -> torch.Tensor:
+        weights = torch.full((self.config.n_levels,), self.training.fine_weight, device=self.runtime.device)
+        weights[: self.config.n_coarse] = 1.0
+        return weights
+
+    def _crops(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> list[_Crop]:
+        width = max(1, (self.training.crop or self.config.window) // FRAMES_PER_SEMANTIC)
+        lengths = np.array([len(item.semantic) for item in speech], dtype=np.float64)
+        crops = []
+        for index in rng.choice(len(speech), size=self.training.batch, p=lengths / lengths.sum()):
+            item = speech[index]
+            start = crop_start(item, width, rng)
+            codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC]
+            crops.append(_Crop(item.semantic[start : start + width], codes, codes))
+        return crops
+
+    def _hidden(self, crop: _Crop, rng: np.random.Generator) -> _Crop:
+        """The crop with some frames' codes, or all semantic tokens, kept from the network."""
+        frames = rng.random(crop.codes.shape[1]) < self.training.hide_frames
+        heard = np.where(frames, HIDDEN, crop.codes)
+        if rng.random() < self.training.hide_semantic:
+            return crop._replace(semantic=np.full_like(crop.semantic, HIDDEN), heard=heard)
+        return crop._replace(heard=heard)
+
+    def _rows(self, crops: Sequence[_Crop]) -> DelayedRows:
+        arrays = (stacked(list(values), HIDDEN) for values in zip(*crops, strict=True))
+        return DelayedRows(*(array.to(self.runtime.device) for array in arrays))
