@@ -12,15 +12,18 @@ import math
 import torch
 from torch import Tensor
 
+from audiolm.delayed import CODE_STD as DELAYED_CODE_STD
 from audiolm.delayed import DelayedStage
 from audiolm.parallel import CODE_STD, ParallelStage
 from audiolm.stages import Stage
 
-__all__ = ["start_codes_from_codebooks", "start_stage_from_codebooks"]
+__all__ = ["start_delayed_from_codebooks", "start_parallel_from_codebooks", "start_stage_from_codebooks"]
 
 EMBEDDING_STD = 0.05
 HEAD_STD = 0.02
 """Spread of a stage's own random start (audiolm/stages.py)."""
+FIRST_LEVEL_STD = 0.8
+"""Spread of what the first level's codes add to a delayed decoder's input."""
 
 
 @torch.no_grad()
@@ -49,8 +52,8 @@ def start_stage_from_codebooks(stage: Stage, codebooks: Tensor, generator: torch
 
 
 @torch.no_grad()
-def start_codes_from_codebooks(stage: ParallelStage | DelayedStage, codebooks: Tensor) -> None:
-    """Set the code embeddings of a parallel or delayed decoder to the principal components of each level's codebook.
+def start_parallel_from_codebooks(stage: ParallelStage, codebooks: Tensor) -> None:
+    """Set the code embeddings of a parallel decoder to the principal components of each level's codebook.
 
     Raises:
         ValueError: codebooks of another number of levels or codes.
@@ -64,6 +67,30 @@ def start_codes_from_codebooks(stage: ParallelStage | DelayedStage, codebooks: T
             vectors = vectors @ directions[: config.code_dim].T
         stage.codes[level] = 0.0
         stage.codes[level, :, : vectors.shape[1]] = _spread(vectors, CODE_STD)
+
+
+@torch.no_grad()
+def start_delayed_from_codebooks(stage: DelayedStage, codebooks: Tensor, generator: torch.Generator) -> None:
+    """Let a delayed decoder read, at first, the codec's own latent: each code's vector at its own scale, turned alike.
+
+    Residual codebooks shrink from level to level (of nano's, the last has a tenth of the first's spread), so that
+    with embeddings of one size the fine levels would drown the coarse ones. The output rows have the same directions,
+    at one size, since there every level counts.
+
+    Raises:
+        ValueError: codebooks of another number of levels or codes.
+    """
+    config = stage.config
+    _check(codebooks, config.n_levels, config.codebook_size)
+    latent = codebooks.shape[2]
+    into = _turn(latent, config.code_dim, generator).to(codebooks)
+    turn = _turn(config.code_dim, config.transformer.dim, generator).to(codebooks)
+    turn = turn * (config.transformer.dim / min(config.code_dim, latent)) ** 0.5
+    sizes = [float((level - level.mean(dim=0)).square().mean()) ** 0.5 for level in codebooks]
+    for level in range(config.n_levels):
+        vectors = codebooks[level] if latent == config.code_dim else codebooks[level] @ into
+        stage.codes[level] = _spread(vectors, DELAYED_CODE_STD)
+        stage.into[level] = turn * (FIRST_LEVEL_STD / DELAYED_CODE_STD * sizes[level] / max(sizes[0], math.ulp(1.0)))
 
 
 def _check(codebooks: Tensor, levels: int, size: int) -> None:

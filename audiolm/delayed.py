@@ -11,7 +11,7 @@ where AudioLM's stages 2 and 3 take one per code::
 
 Ours: a frame's semantic tokens are read with both neighbours by a small convolutional network (the whole condition is
 there before the first code is drawn); code embeddings are factorised and shared between input and output; codes
-and condition are hidden at random in training, so that sampling can be guided by what the condition changes (Ho and
+and condition are hidden at random in training, so that sampling can be guided by what they change (Ho and
 Salimans 2022, arXiv 2207.12598).
 """
 
@@ -83,7 +83,7 @@ def nano_delayed(*, n_semantic: int, n_coarse: int = 4, n_fine: int = 8, codeboo
         n_coarse=n_coarse,
         n_levels=n_coarse + n_fine,
         codebook_size=codebook_size,
-        code_dim=56,
+        code_dim=64,
         window=400,
         transformer=TransformerConfig(
             layers=6,
@@ -119,7 +119,7 @@ class DelayedStage(nn.Module):
         self.config = config
         dim, levels = config.transformer.dim, config.n_levels
         self.semantic = nn.Embedding(config.n_semantic + 1, dim)
-        nn.init.normal_(self.semantic.weight, std=0.5)
+        nn.init.normal_(self.semantic.weight, std=1.0)
         half = config.context_kernel // 2
         self.context = nn.ModuleList(
             nn.Conv1d(dim, 2 * dim, config.context_kernel, padding=half) for _ in range(config.context_layers)
@@ -229,7 +229,8 @@ def delay(codes: Tensor) -> Tensor:
 
 
 class _Drawing:
-    """Rows on their way through one window; with guidance every row has a second one that hears no condition."""
+    """Rows on their way through one window; with guidance every row has a second one, which hears only what is new:
+    neither the condition nor the known codes. So guidance strengthens both, what is said and whose voice says it."""
 
     def __init__(
         self,
@@ -245,9 +246,11 @@ class _Drawing:
         self.frames = torch.tensor(list(frames), device=self.device)
         codes = [self._checked(row, "known codes", config.codebook_size) for row in known]
         spoken = [self._spoken(row, k.shape[1] + n) for row, k, n in zip(conditions, codes, frames, strict=True)]
-        both = range(2 if self.guided else 1)
-        self.context = [self._context(row, alone) for alone in both for row in spoken]
-        self.known = [torch.from_numpy(row).to(self.device) for row in codes] * len(both)
+        if self.guided:
+            spoken += [np.full(-(-n // FRAMES_PER_SEMANTIC), HIDDEN) for n in frames]
+            codes += [row[:, :0] for row in codes]
+        self.context = [stage.condition(torch.from_numpy(row).to(self.device)[None])[0] for row in spoken]
+        self.known = [torch.from_numpy(row).to(self.device) for row in codes]
         self.into = stage.into.flatten(0, 1)
         self.out = stage.out.transpose(0, 1).flatten(1)
         self.tables = stage.codes.transpose(1, 2)
@@ -265,15 +268,17 @@ class _Drawing:
         for step in range(total):
             place = (step - level).clamp(0, draws.shape[1] - 1)
             ids = self._choose(hidden, draws[:, place, level.cpu()].to(self.device))
-            if step + 1 < levels:
-                ids = torch.where(level > step, forced[:, :, step], ids)
-            ids = torch.where((step - level) < self.frames[:, None], ids, HIDDEN)
+            ids = torch.where((level <= step) & (step - level < self.frames[:, None]), ids, HIDDEN)
             drawn[:, :, step] = ids
             if step + 1 == total:
                 break
+            heard = ids
+            if step + 1 < levels:  # the last known codes of the levels that lag behind
+                heard = torch.where(level > step, forced[:, :, step], ids)
+            if self.guided:
+                heard = torch.cat([heard, ids])
             positions = positions + 1
-            heard = self._heard(ids.repeat(2, 1) if self.guided else ids)
-            hidden = decoder.step(heard + ahead[:, step + 1], positions)
+            hidden = decoder.step(self._heard(heard) + ahead[:, step + 1], positions)
         rows = zip(drawn.cpu().numpy(), self.frames.tolist(), strict=True)
         return [np.stack([row[i, i : i + n] for i in range(levels)]) for row, n in rows]
 
@@ -331,10 +336,6 @@ class _Drawing:
             here = spoken[known.shape[1] :][:total]
             row[: len(here)] = here
         return ahead
-
-    def _context(self, tokens: np.ndarray, alone: int) -> Tensor:
-        row = torch.from_numpy(np.full_like(tokens, HIDDEN) if alone else tokens).to(self.device)
-        return self.stage.condition(row[None])[0]
 
     def _spoken(self, row: np.ndarray, frames: int) -> np.ndarray:
         tokens = self._checked(row, "semantic tokens", self.stage.config.n_semantic)

@@ -18,7 +18,11 @@ import torch
 from torch import Tensor
 
 from audiolm.checkpoint import config_from_dict, config_to_dict, part_digest, stored_part
-from audiolm.codebook_start import start_codes_from_codebooks, start_stage_from_codebooks
+from audiolm.codebook_start import (
+    start_delayed_from_codebooks,
+    start_parallel_from_codebooks,
+    start_stage_from_codebooks,
+)
 from audiolm.codec.soundstream import PART as CODEC_PART
 from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
@@ -232,17 +236,24 @@ def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.parallel_training, steps)
     config = _for_tokens(recipe.preset.parallel, part, recipe)
-    return _from_codebooks(ParallelTask(*_tokens(recipe), config, training, recipe.runtime), recipe)
+    task = ParallelTask(*_tokens(recipe), config, training, recipe.runtime)
+    if (codebooks := _codebooks(recipe)) is not None:
+        start_parallel_from_codebooks(task.model, codebooks)
+        task.optimiser.restart_average()
+    return task
 
 
 def _delayed(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.delayed_training, steps)
     config = _for_tokens(recipe.preset.delayed, part, recipe)
-    return _from_codebooks(DelayedTask(*_tokens(recipe), config, training, recipe.runtime), recipe)
+    task = DelayedTask(*_tokens(recipe), config, training, recipe.runtime)
+    if (codebooks := _codebooks(recipe)) is not None:
+        start_delayed_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
+        task.optimiser.restart_average()
+    return task
 
 
 OtherConfig = TypeVar("OtherConfig", ParallelConfig, DelayedConfig)
-OtherTask = TypeVar("OtherTask", ParallelTask, DelayedTask)
 
 
 def _for_tokens(config: OtherConfig | None, part: str, recipe: Recipe) -> OtherConfig:
@@ -250,13 +261,6 @@ def _for_tokens(config: OtherConfig | None, part: str, recipe: Recipe) -> OtherC
     if config is None:
         raise ValueError(f"preset {recipe.preset.name!r} has no {part}; train another part")
     return replace(config, n_semantic=load_tokenizer(recipe.export("semantic")).n_tokens)
-
-
-def _from_codebooks(task: OtherTask, recipe: Recipe) -> OtherTask:
-    if (codebooks := _codebooks(recipe)) is not None:
-        start_codes_from_codebooks(task.model, codebooks)
-        task.optimiser.restart_average()
-    return task
 
 
 def _codebooks(recipe: Recipe) -> Tensor | None:

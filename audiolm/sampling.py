@@ -55,7 +55,7 @@ class SamplingOptions:
     """Per stage; defaults are the paper's temperatures 0.6, 0.8 and 0.6 (AudioLM, section IV-A).
 
     ``decoder``: who draws the acoustic codes. ``guidance`` (delayed decoder only): how far the logits go from those
-    without semantic tokens towards, and with more than 1 beyond, those with them; 1 is plain sampling.
+    without semantic tokens and prompt towards, and with more than 1 beyond, those with them; 1 is plain sampling.
     """
 
     semantic: StageSampling = field(default_factory=lambda: StageSampling(temperature=0.6))

@@ -69,7 +69,9 @@ def paper_stage(layout: Layout) -> StageConfig:
 
 
 NANO_WINDOW_S = {"semantic": 20.0, "coarse": 4.0, "fine": 1.0}
-NANO_LAYERS = {"semantic": 4, "coarse": 4, "fine": 4}
+NANO_WIDTH = {"semantic": 256, "coarse": 256, "fine": 96}
+"""The fine stage has the largest vocabulary and the least to gain: most of its weights would be embeddings."""
+NANO_LAYERS = 4
 
 
 def nano_stage(
@@ -88,10 +90,10 @@ def nano_stage(
         time_positions=True,
     )
     transformer = TransformerConfig(
-        layers=NANO_LAYERS[kind],
+        layers=NANO_LAYERS,
         heads=4,
-        dim=256,
-        ff_dim=512,
+        dim=NANO_WIDTH[kind],
+        ff_dim=2 * NANO_WIDTH[kind],
         dropout=0.1,
         positions="rope",
         norm="rms",

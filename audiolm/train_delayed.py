@@ -36,7 +36,7 @@ class DelayedTraining:
     batch: int = 8
     crop: int | None = None
     validation_batches: int = 4
-    fine_weight: float = 0.3
+    fine_weight: float = 0.15
     hide_frames: float = 0.1
     hide_semantic: float = 0.1
     seed: int = 0

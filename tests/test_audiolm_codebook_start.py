@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiolm.codebook_start import start_codes_from_codebooks, start_stage_from_codebooks
+from audiolm.codebook_start import start_parallel_from_codebooks, start_stage_from_codebooks
 from audiolm.parallel import CODE_STD, ParallelStage, nano_parallel
 from audiolm.stages import Stage, nano_stage
 
@@ -54,7 +54,7 @@ def test_the_fine_stage_reads_its_coarse_condition_alike() -> None:
 
 def test_parallel_decoder_takes_the_codes_as_they_are_where_they_fit() -> None:
     wide = ParallelStage(nano_parallel(n_semantic=10, n_coarse=1, n_fine=2, codebook_size=SIZE))
-    start_codes_from_codebooks(wide, codebooks())
+    start_parallel_from_codebooks(wide, codebooks())
     for level, vectors in enumerate(codebooks()):
         rows = wide.codes[level].detach()
         assert correlation(rows, vectors) == pytest.approx(1.0, abs=1e-4)
