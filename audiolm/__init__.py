@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from audiolm.delayed import DelayedConfig, DelayedStage
     from audiolm.model import AudioLM
     from audiolm.parallel import ParallelConfig, ParallelStage
-    from audiolm.sampling import SamplingOptions, StageSampling, Unmasking
+    from audiolm.sampling import Recall, SamplingOptions, StageSampling, Unmasking
     from audiolm.semantic.tokenizer import SemanticTokenizer, W2vBertTokenizer
     from audiolm.stages import Stage, StageConfig
 
@@ -27,6 +27,7 @@ __all__ = [
     "DelayedStage",
     "ParallelConfig",
     "ParallelStage",
+    "Recall",
     "SamplingOptions",
     "SemanticTokenizer",
     "SoundStream",
@@ -45,6 +46,7 @@ _HOMES = {
     "DelayedStage": "audiolm.delayed",
     "ParallelConfig": "audiolm.parallel",
     "ParallelStage": "audiolm.parallel",
+    "Recall": "audiolm.sampling",
     "SamplingOptions": "audiolm.sampling",
     "SemanticTokenizer": "audiolm.semantic.tokenizer",
     "SoundStream": "audiolm.codec",

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["DECODERS", "Decoder", "SamplingOptions", "StageSampling", "Unmasking", "choose", "uniform_draws"]
+__all__ = ["DECODERS", "Decoder", "Recall", "SamplingOptions", "StageSampling", "Unmasking", "choose", "uniform_draws"]
 
 Decoder = Literal["autoregressive", "parallel", "delayed"]
 DECODERS = ("autoregressive", "parallel", "delayed")
@@ -51,6 +51,22 @@ class Unmasking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """Delayed decoder only: codes that the prompt had in like moments are drawn more often (Grave et al. 2017,
+    arXiv 1612.04426, the continuous cache). ``share``: of the chances that are the prompt's; ``sharpness``: how much
+    the likest moments outweigh the others (factor of the cosine between the network's states)."""
+
+    share: float = 0.0
+    sharpness: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ValueError(f"recall share is {self.share}; use 0 to below 1")
+        if not self.sharpness >= 0:
+            raise ValueError(f"recall sharpness is {self.sharpness}; use 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """Per stage; defaults are the paper's temperatures 0.6, 0.8 and 0.6 (AudioLM, section IV-A).
 
@@ -64,6 +80,7 @@ class SamplingOptions:
     unmasking: Unmasking = field(default_factory=Unmasking)
     decoder: Decoder = "autoregressive"
     guidance: float = 1.0
+    recall: Recall = field(default_factory=Recall)
 
     def __post_init__(self) -> None:
         check_decoder(self.decoder)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from audiolm import checkpoint
-from audiolm.delayed import HIDDEN, DelayedConfig, DelayedRows, DelayedStage
+from audiolm.delay_pattern import HIDDEN
+from audiolm.delayed import DelayedConfig, DelayedRows, DelayedStage
 from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime

@@ -9,9 +9,11 @@ import pytest
 import torch
 from audiolm_tiny import CODES, N_COARSE, N_FINE, N_SEMANTIC, tiny_delayed
 
-from audiolm.delayed import HIDDEN, DelayedConfig, DelayedRows, DelayedStage, delay, nano_delayed
+from audiolm.delay_pattern import HIDDEN, delay
+from audiolm.delayed import DelayedConfig, DelayedRows, DelayedStage, nano_delayed
 from audiolm.optimisation import OptimiserConfig
-from audiolm.sampling import SamplingOptions, StageSampling
+from audiolm.prompt_recall import PromptRecall
+from audiolm.sampling import Recall, SamplingOptions, StageSampling
 from audiolm.tokens import FRAMES_PER_SEMANTIC
 from audiolm.train_delayed import DelayedTask, DelayedTraining
 from audiolm.train_stages import TokenisedUtterance
@@ -115,6 +117,39 @@ def test_guidance_goes_from_no_condition_to_the_condition_and_beyond(stage: Dela
     np.testing.assert_array_equal(guided(1.0, semantic), guided(1.0 + 1e-9, semantic))
     with pytest.raises(ValueError, match="guidance is -1"):
         SamplingOptions(guidance=-1)
+
+
+def test_recall_draws_the_prompts_codes_in_proportion_to_how_alike_the_moments_are(stage: DelayedStage) -> None:
+    """Against the definition, moment by moment: a softmax over cosines times sharpness, summed per code."""
+    rng = np.random.default_rng(0)
+    states, hidden = (
+        torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for shape in ((1, 7, 16), (1, 16))
+    )
+    known = random_codes(6, 9)
+    logits = torch.zeros(1, LEVELS, CODES)
+    mixed = PromptRecall(states, [torch.from_numpy(known)], Recall(share=0.25, sharpness=3.0), CODES).mixed(
+        logits, hidden
+    )
+    cosines = torch.cosine_similarity(states[0], hidden, dim=1).numpy()
+    for level in range(LEVELS):
+        wanted = np.full(CODES, 0.75 / CODES)
+        chances = np.exp(3.0 * cosines[level:6])
+        for step, chance in zip(range(level, 6), chances / chances.sum(), strict=True):
+            wanted[known[level, step - level]] += 0.25 * chance
+        np.testing.assert_allclose(mixed[0, level].exp().numpy(), wanted, rtol=1e-4)
+
+
+def test_recall_changes_nothing_without_a_prompt_and_stays_within_a_row(stage: DelayedStage) -> None:
+    semantic = [random_tokens(12, 5), random_tokens(9, 6)]
+    known = [np.zeros((LEVELS, 0), dtype=np.int64), random_codes(4, 6)]
+    plain, recalling = SamplingOptions(), SamplingOptions(recall=Recall(share=0.9))
+    both = [draw(stage, semantic, known, [12, 5], options) for options in (plain, recalling)]
+    np.testing.assert_array_equal(both[0][0], both[1][0])
+    assert not np.array_equal(both[0][1], both[1][1])
+    alone = stage.sample(semantic[1:], known[1:], [5], recalling, [torch.Generator().manual_seed(1)])
+    np.testing.assert_array_equal(both[1][1], alone[0])
+    with pytest.raises(ValueError, match="recall share is 1"):
+        Recall(share=1.0)
 
 
 def test_it_learns_codes_that_the_tokens_tell() -> None:

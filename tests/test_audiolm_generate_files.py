@@ -123,7 +123,8 @@ def test_one_value_or_three_shape_the_stages() -> None:
     own = SamplingOptions(decoder="delayed", guidance=2.0)
     kept = sampling_options(own, [0.5], None, None, None)
     assert (kept.decoder, kept.guidance) == ("delayed", 2.0)
-    assert sampling_options(own, None, None, None, None, 1.5).guidance == 1.5
+    other = sampling_options(own, None, None, None, None, 1.5, 0.4)
+    assert (other.guidance, other.recall.share, other.recall.sharpness) == (1.5, 0.4, own.recall.sharpness)
     assert sampling_options(SamplingOptions(), None, [0], None, None).coarse == type(options)().coarse
 
 

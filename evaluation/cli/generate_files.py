@@ -65,10 +65,13 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--guidance", type=float, metavar="G", help="delayed decoder: 1 samples plainly, more follows the tokens closer"
     )
+    group.add_argument(
+        "--recall", type=float, metavar="SHARE", help="delayed decoder: of the chances that are the prompt's own codes"
+    )
 
 
 FILE_OPTIONS = ("count", "whole_prompt", "join", "until_end", "stream", "decoder", "precision", "temperature", "top_k",
-                "top_p", "passes", "guidance")  # fmt: skip
+                "top_p", "passes", "guidance", "recall")  # fmt: skip
 
 
 def make_files(args: argparse.Namespace) -> dict[str, Any]:
@@ -81,7 +84,9 @@ def make_files(args: argparse.Namespace) -> dict[str, Any]:
     out = Path(args.out)
     items = _items(args)
     model = load_model(args.checkpoint, args.device, args.precision or "float32")
-    options = sampling_options(model.options, args.temperature, args.top_k, args.top_p, args.passes, args.guidance)
+    options = sampling_options(
+        model.options, args.temperature, args.top_k, args.top_p, args.passes, args.guidance, args.recall
+    )
     system = model.describe()
     settings = {"options": options, "decoder": args.decoder or options.decoder}
     out.mkdir(parents=True, exist_ok=True)

@@ -171,6 +171,7 @@ def sampling_options(
     top_p: Sequence[float] | None,
     passes: Sequence[int] | None,
     guidance: float | None = None,
+    recall: float | None = None,
 ) -> SamplingOptions:
     """``defaults``, the model's own, with what is given here: one value per stage (semantic, coarse, fine), or one
     for all; ``top_k`` 0 and ``top_p`` 1 keep every token.
@@ -192,7 +193,8 @@ def sampling_options(
         stages[stage] = replace(getattr(defaults, stage), **chosen)
     unmasking = Unmasking(passes=tuple(passes)) if passes else defaults.unmasking
     told = defaults.guidance if guidance is None else guidance
-    return replace(defaults, **stages, unmasking=unmasking, guidance=told)
+    recalled = defaults.recall if recall is None else replace(defaults.recall, share=recall)
+    return replace(defaults, **stages, unmasking=unmasking, guidance=told, recall=recalled)
 
 
 def _per_stage(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
