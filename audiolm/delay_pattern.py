@@ -1,4 +1,4 @@
-"""The delay pattern of MusicGen (Copet et al. 2023, arXiv 2306.05284, section 2.2): level ``l`` comes ``l`` steps later."""
+"""The delay pattern of MusicGen (Copet et al. 2023, arXiv 2306.05284): level ``l`` comes ``l`` steps later."""
 
 from __future__ import annotations
 

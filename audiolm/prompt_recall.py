@@ -1,4 +1,4 @@
-"""A continuous cache over the prompt (Grave et al. 2017, arXiv 1612.04426): its own codes are drawn in moments like its own.
+"""A continuous cache over the prompt (Grave et al. 2017, arXiv 1612.04426): in moments like its own, its codes again.
 
 A small model has heard too few voices to speak in any new one; the prompt's codes are that voice.
 """
