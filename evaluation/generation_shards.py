@@ -19,7 +19,7 @@ from evaluation.records import DEFAULT_ROLES, GenerationRecord, Utterance
 from evaluation.rendering import item_seed, render_batch
 from evaluation.run_folder import RunFolder, audio_name
 
-__all__ = ["ShardJob", "finished_shard", "make_shard"]
+__all__ = ["ShardJob", "finished_shard", "keep_shard", "lost_records", "make_shard"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +57,23 @@ def finished_shard(job: ShardJob, number: int, shard: Sequence[Utterance]) -> li
     return records if all(_audio_is_intact(job.run.path, record) for record in records) else None
 
 
-def make_shard(job: ShardJob, number: int, shard: Sequence[Utterance]) -> list[GenerationRecord]:
-    """Make a shard's audio and its table."""
+def make_shard(job: ShardJob, number: int, shard: Sequence[Utterance], *, keep: bool = True) -> list[GenerationRecord]:
+    """Make a shard's audio and, with ``keep``, its table."""
     records = _records(job, shard)
-    write_table(_table_path(job, number, shard), generation_table(records))
+    if keep:
+        keep_shard(job, number, shard, records)
     return records
+
+
+def keep_shard(job: ShardJob, number: int, shard: Sequence[Utterance], records: Sequence[GenerationRecord]) -> None:
+    """Write the table that says the shard is done."""
+    write_table(_table_path(job, number, shard), generation_table(records))
+
+
+def lost_records(job: ShardJob, shard: Sequence[Utterance], reason: str) -> list[GenerationRecord]:
+    """A failed record in every role for utterances that took down whoever worked on them."""
+    lost = Recording(status="failed", reason=reason)
+    return [_record(job, utterance, lost, role) for role in job.roles for utterance in shard]
 
 
 def _table_path(job: ShardJob, number: int, shard: Sequence[Utterance]) -> Path:

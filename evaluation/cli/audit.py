@@ -7,7 +7,7 @@ import json
 
 from evaluation.audit import run_audit
 from evaluation.cli.progress_bar import terminal_progress
-from evaluation.cli.run_options import add_run_options, add_workers, command_line, config_of
+from evaluation.cli.run_options import add_run_options, add_workers, command_line, config_of, engine_options
 
 EXAMPLE = "audiolm-audit audit --limit 4 --out runs/first"
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         gate=args.gate,
         command=command_line("audit", args),
         progress=terminal_progress(),
-        workers=args.workers,
+        engine=engine_options(args),
         policy=args.policy,
         plan=args.plan,
     )
