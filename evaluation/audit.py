@@ -12,6 +12,7 @@ from typing import Any
 
 import detectors
 from evaluation.aggregation import summarise
+from evaluation.at_size import PARTS
 from evaluation.config import RunConfig, digest_of
 from evaluation.corpus_scoring import score_corpus
 from evaluation.cost import cost_of, metered
@@ -127,7 +128,8 @@ def run_scoring(
 ) -> None:
     """Steps 3 and 4 on a folder that holds ``generations.parquet``; only what changed is computed."""
     run, options = RunFolder(run_folder), engine_of(workers, engine)
-    run.require()
+    if run.require().get("layout") == PARTS:
+        raise ValueError(f"{run.path}: was made with --stream; stream it into a new folder with the scorers you want")
     states = select_scorers(scorers, device=device)
     with run_lock(run.path):
         _score(run, read_generations(run.generations), states, device, progress, options)

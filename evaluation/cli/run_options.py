@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from evaluation.at_size.storage import is_address
 from evaluation.config import RunConfig
 from evaluation.engines import ENGINES, EngineOptions, cpu_count
 from evaluation.prompts_source import EMBEDDED
@@ -89,7 +90,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     scorers = getattr(args, "scorers", None) or []
     return RunConfig(
         prompts=prompts,
-        recorded=str(Path(recorded).resolve()) if recorded else "",
+        recorded=recorded if is_address(recorded or "") else str(Path(recorded).resolve()) if recorded else "",
         split=args.split,
         limit=args.limit,
         checkpoint=args.checkpoint,
@@ -112,7 +113,7 @@ def command_line(verb: str, args: argparse.Namespace) -> str:
     words = ["audiolm-audit", verb]
     for name, value in sorted(vars(args).items()):
         flag = "--" + name.replace("_", "-")
-        if name in STEERING or value in (None, False):
+        if name in STEERING or value in (None, False) or (name == "shard_rows" and not args.stream):
             continue
         words += [flag] if value is True else [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
     return shlex.join(words)

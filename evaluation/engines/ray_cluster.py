@@ -1,9 +1,9 @@
 """The engine of a cluster: one Ray actor per worker, on whatever node has room for it.
 
-Actors of Ray Core and not Ray Data: a shard must be known by its actor when that dies (so that a killer is isolated, and
-a lost machine is nobody's fault), a hanging one must be killable at its time limit, and results must come in order
-without being kept. Ray Data hides which block was where, retries by itself, and gives none of the three. The loop is that
-of the process engine (``dispatch.py``). Ray's usage reports and dashboard stay off.
+Actors of Ray Core and not Ray Data: a shard must be known by its actor when that dies (so that a killer is isolated,
+and a lost machine is nobody's fault), a hanging one must be killable at its time limit, and results must come in order
+without being kept. Ray Data hides which block was where and retries by itself. The loop is that of the process engine
+(``dispatch.py``). Ray's usage reports and dashboard stay off.
 """
 
 from __future__ import annotations
