@@ -7,6 +7,7 @@ finite float32 samples.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ __all__ = [
     "probe",
     "read_provenance",
     "stream_blocks",
+    "wav_bytes",
     "write_audio",
     "write_audio_blocks",
 ]
@@ -225,13 +227,30 @@ def write_audio_blocks(
     try:
         with sf.SoundFile(temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()) as stream:
             if provenance:
-                stream.comment = json.dumps(dict(provenance), sort_keys=True, ensure_ascii=True)
+                stream.comment = _comment(provenance)
             for samples in blocks:
-                pcm = np.clip(np.round(samples.astype(np.float64) * 32767.0), -32768, 32767).astype(np.int16)
-                stream.write(pcm)
+                stream.write(_pcm(samples))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def wav_bytes(clip: AudioClip, provenance: Mapping[str, object] | None = None) -> tuple[bytes, AudioClip]:
+    """The WAV file that :func:`write_audio` would write, and the clip that it would be read as; nothing is written."""
+    pcm, stream = _pcm(clip.samples), io.BytesIO()
+    with sf.SoundFile(stream, "w", clip.sample_rate_hz, 1, subtype="PCM_16", format="WAV") as writer:
+        if provenance:
+            writer.comment = _comment(provenance)
+        writer.write(pcm)
+    return stream.getvalue(), AudioClip(pcm.astype(np.float32) / np.float32(32768.0), clip.sample_rate_hz, clip.source)
+
+
+def _pcm(samples: np.ndarray) -> np.ndarray:
+    return np.clip(np.round(samples.astype(np.float64) * 32767.0), -32768, 32767).astype(np.int16)
+
+
+def _comment(provenance: Mapping[str, object]) -> str:
+    return json.dumps(dict(provenance), sort_keys=True, ensure_ascii=True)
 
 
 def read_provenance(path: str | Path) -> dict[str, object]:

@@ -12,11 +12,13 @@ from typing import Any
 
 import detectors
 from evaluation.aggregation import summarise
+from evaluation.at_size import PARTS
 from evaluation.config import RunConfig, digest_of
 from evaluation.corpus_scoring import score_corpus
 from evaluation.cost import cost_of, metered
 from evaluation.detection_rates import HeldOut
 from evaluation.discovery import discover_generators, pick
+from evaluation.engines import EngineOptions, engine_of
 from evaluation.frames import read_generations, read_scores
 from evaluation.generation import generate_items
 from evaluation.planning import planned_facts
@@ -73,21 +75,23 @@ def run_audit(
     command: str = "",
     progress: Progress = silent,
     workers: int = 1,
+    engine: EngineOptions | None = None,
     policy: str | Path | None = None,
     plan: str | Path | None = None,
 ) -> AuditResult:
-    """Audio to report in the folder ``out``; ``workers`` above 1 generates and scores in that many processes.
+    """Audio to report in the folder ``out``; ``workers`` above 1 generates and scores in that many processes, and
+    ``engine`` says more than that.
 
     Raises:
         ValueError: bad input, a folder that is taken, a resume with other options, or nothing usable at all.
     """
-    run = RunFolder(out)
+    run, options = RunFolder(out), engine_of(workers, engine)
     run.refuse_taken(resume=resume)
     states = select_scorers(config.scorers, device=config.device)
     inputs = _inputs(config)
     with _opened(run, resume):
-        records = _generate(run, config, inputs, command, progress, workers)
-        _score(run, records, states, config.device, progress, workers)
+        records = _generate(run, config, inputs, command, progress, options)
+        _score(run, records, states, config.device, progress, options)
         _summarise(run)
         run.update(status="complete", finished_utc=utc_now())
         return report_run(out, gate=gate, policy=policy, plan=plan)
@@ -101,13 +105,14 @@ def run_generation(
     command: str = "",
     progress: Progress = silent,
     workers: int = 1,
+    engine: EngineOptions | None = None,
 ) -> list[GenerationRecord]:
     """Only step 2: audio and ``generations.parquet`` in the folder ``out``."""
-    run = RunFolder(out)
+    run, options = RunFolder(out), engine_of(workers, engine)
     run.refuse_taken(resume=resume)
     inputs = _inputs(config)
     with _opened(run, resume):
-        records = _generate(run, config, inputs, command, progress, workers)
+        records = _generate(run, config, inputs, command, progress, options)
         run.update(status="generated", finished_utc=utc_now())
     return records
 
@@ -119,13 +124,15 @@ def run_scoring(
     device: str = "cpu",
     progress: Progress = silent,
     workers: int = 1,
+    engine: EngineOptions | None = None,
 ) -> None:
     """Steps 3 and 4 on a folder that holds ``generations.parquet``; only what changed is computed."""
-    run = RunFolder(run_folder)
-    run.require()
+    run, options = RunFolder(run_folder), engine_of(workers, engine)
+    if run.require().get("layout") == PARTS:
+        raise ValueError(f"{run.path}: was made with --stream; stream it into a new folder with the scorers you want")
     states = select_scorers(scorers, device=device)
     with run_lock(run.path):
-        _score(run, read_generations(run.generations), states, device, progress, workers)
+        _score(run, read_generations(run.generations), states, device, progress, options)
         _summarise(run)
         run.update(status="complete", finished_utc=utc_now())
 
@@ -191,7 +198,12 @@ def _inputs(config: RunConfig) -> _Inputs:
 
 
 def _generate(
-    run: RunFolder, config: RunConfig, inputs: _Inputs, command: str, progress: Progress, workers: int
+    run: RunFolder,
+    config: RunConfig,
+    inputs: _Inputs,
+    command: str,
+    progress: Progress,
+    engine: EngineOptions,
 ) -> list[GenerationRecord]:
     utterances, generator, description = inputs.utterances, inputs.generator, inputs.description
     prompts = describe_prompts(config.prompts or config.recorded, utterances)
@@ -227,7 +239,7 @@ def _generate(
             system=inputs.system,
             description=description,
             progress=progress,
-            workers=workers,
+            engine=engine,
         )
     run.update(counts=dict(run.read().get("counts", {})) | {"generations": count_by_status(records)})
     fresh = [record.item_id for record in records if record.item_id not in known]
@@ -273,7 +285,7 @@ def _score(
     states: Sequence[ScorerState],
     device: str,
     progress: Progress,
-    workers: int,
+    engine: EngineOptions,
 ) -> None:
     for state in states:
         if state.status == "missing":
@@ -288,7 +300,7 @@ def _score(
             run_id=run_id,
             device=device,
             progress=progress,
-            workers=workers,
+            engine=engine,
         )
         score_corpus(
             run, records, corpus_metrics_of(states), run_id=run_id, device=device,

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from audiolm.audio import AUDIO_SUFFIXES
 from evaluation.records import Utterance
 
-__all__ = ["read_tree"]
+__all__ = ["is_corpus_tree", "plain_utterance", "read_tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,17 @@ def read_tree(root: Path) -> list[Utterance]:
     if (root / "txt").is_dir() and any(root.glob("wav48*")):
         return _vctk(root, [path for path in audio if path.relative_to(root).parts[0].startswith("wav48")])
     stems = Counter(path.with_suffix("") for path in audio)
-    return [_plain(root, path, stems[path.with_suffix("")] == 1) for path in audio]
+    return [plain_utterance(root, path, stems[path.with_suffix("")] == 1) for path in audio]
+
+
+def is_corpus_tree(root: Path) -> bool:
+    """Whether a folder has one of the known layouts, which are read whole."""
+    if (root / "txt").is_dir() and any(root.glob("wav48*")):
+        return True
+    if any(root.rglob("*.trans.txt")):
+        return True
+    first = next((path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()), None)
+    return first is not None and _is_libri_light(first)
 
 
 def _is_libri_light(path: Path) -> bool:
@@ -141,7 +151,8 @@ def _vctk_speakers(path: Path) -> _Speakers:
     return _Speakers(groups)
 
 
-def _plain(root: Path, path: Path, stem_is_unique: bool) -> Utterance:
+def plain_utterance(root: Path, path: Path, stem_is_unique: bool) -> Utterance:
+    """A file of a folder without a known layout; named by its path, with its suffix where the stem is not unique."""
     name = path.relative_to(root)
     return Utterance(
         utterance_id=(name.with_suffix("") if stem_is_unique else name).as_posix(),

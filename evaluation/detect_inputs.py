@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from audiolm.audio import AUDIO_SUFFIXES
@@ -28,26 +29,52 @@ KINDS: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-def audio_files(given: Sequence[str]) -> list[Path]:
+def audio_files(given: Sequence[str]) -> Iterator[Path]:
     """The named files as they are; the audio files below named folders and among those a pattern finds, each once.
+
+    Folders are walked in order as the files are asked for, so that one with millions is never held in memory.
 
     Raises:
         ValueError: nothing but folders and patterns was named, and they hold no audio.
     """
-    found: dict[Path, None] = {}
+    named: set[Path] = set()
+    folders: list[Path] = []
+    found = False
     for text in given:
         path = Path(text)
-        if text == STANDARD_INPUT or not (path.is_dir() or (glob.has_magic(text) and not path.exists())):
-            found[path] = None
-            continue
-        for one in sorted(path.rglob("*") if path.is_dir() else map(Path, glob.glob(text, recursive=True))):
-            if one.suffix.lower() in AUDIO_SUFFIXES and not one.name.startswith(".") and one.is_file():
-                found[one] = None
+        is_pattern = not path.is_dir() and glob.has_magic(text) and not path.exists()
+        if text == STANDARD_INPUT or not (path.is_dir() or is_pattern):
+            candidates: Iterable[Path] = [path]
+        else:
+            candidates = filter(_is_audio, sorted(map(Path, glob.glob(text, recursive=True))) if is_pattern
+                                else _below(path))  # fmt: skip
+        for one in candidates:
+            if one not in named and not any(folder in one.parents for folder in folders):
+                found = True
+                yield one
+                if not path.is_dir():
+                    named.add(one)
+        if path.is_dir():
+            folders.append(path)
     if not found:
         raise ValueError(
             f"{', '.join(given)}: holds no audio file ({', '.join(AUDIO_SUFFIXES)}); name files, folders or patterns"
         )
-    return list(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder, in the order of sorted paths; links to folders are not followed."""
+    with os.scandir(folder) as entries:
+        inside = sorted(entries, key=lambda entry: entry.name)
+    for entry in inside:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(folder / entry.name)
+        else:
+            yield folder / entry.name
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from detectors.localisation import find_segments, seams
 from detectors.windowed import WindowedDetector
 from evaluation.detect_inputs import readable_path, what_it_is
 
-__all__ = ["BONA_FIDE", "NO_OPINION", "OPERATING_POINTS", "SYNTHETIC", "judge_file", "threshold_of"]
+__all__ = ["BONA_FIDE", "NO_OPINION", "OPERATING_POINTS", "SYNTHETIC", "judge_file", "no_opinion", "threshold_of"]
 
 BLOCK_S = 30.0
 BONA_FIDE, SYNTHETIC, NO_OPINION = "bona fide", "synthetic", "no opinion"
@@ -42,24 +42,29 @@ def threshold_of(point: str, detector: detectors.Detector) -> float | None:
     return detector.threshold_llr if point == "balanced" else bayes_threshold(0.05, 1.0, 1.0)
 
 
-def judge_file(detector: detectors.Detector, path: Path, point: str) -> dict[str, Any]:
-    """One line of ``detect --json``; a file that cannot be judged has its reason there."""
-    threshold = threshold_of(point, detector)
-    line: dict[str, Any] = {
-        "path": str(path),
+def no_opinion(name: str, detector: detectors.Detector, point: str, reason: str) -> dict[str, Any]:
+    """The line of a file that is not judged."""
+    return {
+        "path": name,
         "llr": None,
         "verdict": NO_OPINION,
-        "reason": "",
+        "reason": reason,
         "detector": detector.name,
         "unit": UNIT,
         "direction": DIRECTION,
         "operating_point": point,
-        "threshold_llr": threshold,
+        "threshold_llr": threshold_of(point, detector),
         "timeline": [],
         "segments": [],
         "seams_s": [],
         "evidence": [],
     }
+
+
+def judge_file(detector: detectors.Detector, path: Path, point: str) -> dict[str, Any]:
+    """One line of ``detect --json``; a file that cannot be judged has its reason there."""
+    threshold = threshold_of(point, detector)
+    line = no_opinion(str(path), detector, point, "")
     with readable_path(path) as readable:
         provenance = read_provenance(readable)
         try:

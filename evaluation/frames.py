@@ -31,6 +31,7 @@ __all__ = [
     "read_generations",
     "read_scores",
     "read_summary",
+    "table_files",
     "write_generations",
     "write_scores",
     "write_summary",
@@ -213,10 +214,16 @@ def _check_columns(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
         raise ValueError(f"{path}: columns missing or unknown: {', '.join(map(str, wrong))}")
 
 
+def table_files(path: Path) -> list[Path]:
+    """The file of a table, or its parts in a folder of the same name without suffix (``scores/part-*.parquet``)."""
+    return [path] if path.is_file() else sorted(path.with_suffix("").glob("part-*.parquet"))
+
+
 def _read(path: Path) -> pa.Table:
-    if not path.is_file():
+    files = table_files(path)
+    if not files:
         raise ValueError(f"{path}: no such file; finish the run (audiolm-audit audit ... --resume)")
     try:
-        return pq.read_table(path)
+        return pa.concat_tables([pq.read_table(one) for one in files], promote_options="default")
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: is not a Parquet file that can be read ({error}); run that step again") from error

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from evaluation.config import RunConfig, digest_of
+from evaluation.engines import EngineOptions, engine_of, open_engine
 from evaluation.frames import write_generations
-from evaluation.generation_shards import ShardJob, finished_shard, make_shard
-from evaluation.generation_workers import make_shards_in_processes
+from evaluation.generation_shards import ShardJob, finished_shard
+from evaluation.generation_work import GenerationWork, NumberedShard
 from evaluation.progress import Progress, silent
 from evaluation.protocols import Generator
 from evaluation.records import GenerationRecord, Utterance
 from evaluation.run_folder import RunFolder
 from evaluation.shuffling import shuffled_records
-from evaluation.threads import one_thread
 
 __all__ = ["SHARD_UTTERANCES", "generate_items"]
 
@@ -32,12 +32,13 @@ def generate_items(
     description: Mapping[str, object],
     progress: Progress = silent,
     workers: int = 1,
+    engine: EngineOptions | None = None,
 ) -> list[GenerationRecord]:
     """Make what is missing, write ``generations.parquet``, return its records in order of item id.
 
     ``generator`` None judges the utterances' own files as role ``recorded`` of ``system``. An utterance that
     cannot be used has a row with its reason in every role. ``workers`` above 1 makes shards in that many processes,
-    which load ``config.system`` for themselves; the audio is the same.
+    which load ``config.system`` for themselves; ``engine`` says more than that. The audio is the same.
     """
     job = ShardJob(run=run, config=config, generator=generator, system=system, system_sha256=digest_of(description))
     for role in job.roles:
@@ -52,15 +53,19 @@ def generate_items(
             if records is not None:
                 made[number] = records
                 advance(len(shard))
-        missing = {number: shard for number, shard in enumerate(shards) if number not in made}
-        if generator is not None and config.device == "cpu" and min(workers, len(missing)) > 1:
-            for number in make_shards_in_processes(job, missing, workers):
-                advance(len(missing.pop(number)))
-                made[number] = finished_shard(job, number, shards[number]) or []
-        with one_thread(config.device):
-            for number, shard in missing.items():
-                made[number] = make_shard(job, number, shard)
-                advance(len(shard))
+        missing = [number for number in range(len(shards)) if number not in made]
+        # several models on one accelerator are for the user to ask for
+        alone = 1 if generator is not None and config.device != "cpu" else len(missing)
+        options = engine_of(workers, engine, shards=alone)
+        work = GenerationWork(
+            folder=str(run.path), config=config, system=system, system_sha256=job.system_sha256,
+            outside=generator is None, generator=generator,
+        )  # fmt: skip
+        waiting = (NumberedShard(number=number, utterances=shards[number]).portable() for number in missing)
+        with open_engine(options) as started:
+            for number, records in zip(missing, started.map(work, waiting), strict=True):
+                made[number] = records
+                advance(len(shards[number]))
     records = [record for number in sorted(made) for record in made[number]]
     if generator is not None and "continuation" in job.roles:
         records.extend(shuffled_records(records))

@@ -19,7 +19,7 @@ from evaluation.records import DEFAULT_ROLES, GenerationRecord, Utterance
 from evaluation.rendering import item_seed, render_batch
 from evaluation.run_folder import RunFolder, audio_name
 
-__all__ = ["ShardJob", "finished_shard", "make_shard"]
+__all__ = ["ShardJob", "audio_provenance", "finished_shard", "keep_shard", "lost_records", "make_shard", "record_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +57,23 @@ def finished_shard(job: ShardJob, number: int, shard: Sequence[Utterance]) -> li
     return records if all(_audio_is_intact(job.run.path, record) for record in records) else None
 
 
-def make_shard(job: ShardJob, number: int, shard: Sequence[Utterance]) -> list[GenerationRecord]:
-    """Make a shard's audio and its table."""
+def make_shard(job: ShardJob, number: int, shard: Sequence[Utterance], *, keep: bool = True) -> list[GenerationRecord]:
+    """Make a shard's audio and, with ``keep``, its table."""
     records = _records(job, shard)
-    write_table(_table_path(job, number, shard), generation_table(records))
+    if keep:
+        keep_shard(job, number, shard, records)
     return records
+
+
+def keep_shard(job: ShardJob, number: int, shard: Sequence[Utterance], records: Sequence[GenerationRecord]) -> None:
+    """Write the table that says the shard is done."""
+    write_table(_table_path(job, number, shard), generation_table(records))
+
+
+def lost_records(job: ShardJob, shard: Sequence[Utterance], reason: str) -> list[GenerationRecord]:
+    """A failed record in every role for utterances that took down whoever worked on them."""
+    lost = Recording(status="failed", reason=reason)
+    return [record_of(job, utterance, lost, role) for role in job.roles for utterance in shard]
 
 
 def _table_path(job: ShardJob, number: int, shard: Sequence[Utterance]) -> Path:
@@ -123,10 +135,10 @@ def _rendered(
     for utterance, recording in pairs:
         result = results.get(utterance.utterance_id)
         if result is None:
-            records.append(_record(job, utterance, recording, role))
+            records.append(record_of(job, utterance, recording, role))
         elif result.clip is None:
             failed = replace(recording, status="failed", reason=f"{generator.name}: {result.reason}")
-            records.append(_record(job, utterance, failed, role))
+            records.append(record_of(job, utterance, failed, role))
         else:
             records.append(_written(job, utterance, recording, role, result.clip, result.wall_s))
     return records
@@ -146,12 +158,12 @@ def _for_role(recording: Recording, role: str, config: RunConfig) -> Recording:
 def _written(
     job: ShardJob, utterance: Utterance, recording: Recording, role: str, clip: AudioClip | None, wall_s: float = 0.0
 ) -> GenerationRecord:
-    record = _record(job, utterance, recording, role)
+    record = record_of(job, utterance, recording, role)
     if clip is None:
         return record
     name = f"audio/{role}/{audio_name(utterance.utterance_id)}.wav"
     path = job.run.path / name
-    provenance: dict[str, object] = {"tool": "audiolm-audit", "role": role, "utterance_id": utterance.utterance_id}
+    provenance = audio_provenance(role, utterance.utterance_id)
     if job.generator is not None and role != "reference":
         provenance |= {"system": job.system, "system_sha256": job.system_sha256, "seed": record.seed}
     write_audio(path, clip, provenance)
@@ -165,7 +177,12 @@ def _written(
     )
 
 
-def _record(job: ShardJob, utterance: Utterance, recording: Recording, role: str) -> GenerationRecord:
+def audio_provenance(role: str, utterance_id: str) -> dict[str, object]:
+    """What every audio file of a run says of itself."""
+    return {"tool": "audiolm-audit", "role": role, "utterance_id": utterance_id}
+
+
+def record_of(job: ShardJob, utterance: Utterance, recording: Recording, role: str) -> GenerationRecord:
     return GenerationRecord(
         item_id=f"{job.system}:{role}:{utterance.utterance_id}",
         utterance_id=utterance.utterance_id,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from evaluation.corpus_trees import read_tree
@@ -17,7 +17,17 @@ from evaluation.records import ORIGINS, Utterance
 from evaluation.splits import limit_round_robin
 from evaluation.table_rows import RawRow, read_rows
 
-__all__ = ["MANIFEST_NAMES", "prompts_origin", "read_utterances"]
+__all__ = [
+    "MANIFEST_NAMES",
+    "RowReader",
+    "groups_of",
+    "manifest_of",
+    "no_row_of_kind",
+    "prompts_origin",
+    "read_utterances",
+    "renamed",
+    "row_reader",
+]
 
 MANIFEST_NAMES = ("manifest.csv", "manifest.jsonl", "manifest.parquet")
 """A folder holding one of these is read through it."""
@@ -55,12 +65,14 @@ def read_utterances(
     Raises:
         ValueError: nothing there, unreadable, a required column is missing, or nothing is left after filtering.
     """
+    if str(source).endswith(".tar") or "://" in str(source):
+        raise ValueError(f"{source}: tars and addresses are read with audit --system ... --stream")
     source = Path(source)
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; keep at least 1 utterance")
     if not source.exists():
         raise ValueError(f"{source}: no such file or folder; name a manifest, a corpus tree or a folder of audio")
-    manifest = _manifest_of(source)
+    manifest = manifest_of(source)
     utterances = _from_manifest(manifest, kind) if manifest else read_tree(source)
     if split is not None:
         utterances = _of_split(source, utterances, split)
@@ -74,7 +86,8 @@ def prompts_origin(utterances: Sequence[Utterance]) -> str:
     return origins.pop() if len(origins) == 1 else "mixed" if origins else "unknown"
 
 
-def _manifest_of(source: Path) -> Path | None:
+def manifest_of(source: Path) -> Path | None:
+    """The manifest that a path is or holds."""
     if source.is_file():
         return source
     return next((source / name for name in MANIFEST_NAMES if (source / name).is_file()), None)
@@ -82,71 +95,99 @@ def _manifest_of(source: Path) -> Path | None:
 
 def _from_manifest(path: Path, kind: str) -> list[Utterance]:
     rows = read_rows(path)
-    present = {name for row in rows for name in row.values}
+    reader = row_reader(path, path.parent.resolve(), {name for row in rows for name in row.values}, kind)
+    kept = [row for row in rows if reader.is_kind(row, kind)]
+    if not kept:
+        raise no_row_of_kind(path, reader, {reader.value(row, "kind") for row in rows}, kind)
+    return [reader.utterance(row) for row in kept]
+
+
+def row_reader(
+    source: str | Path, folder: Path, present: set[str], kind: str = "speech", *, looks: bool = True
+) -> RowReader:
+    """What turns the rows of a manifest with the columns ``present`` into utterances.
+
+    Raises:
+        ValueError: a required column is missing.
+    """
     columns = {ours: _first(present, names) for ours, names in COLUMN_NAMES.items()}
     missing = [ours for ours in REQUIRED_COLUMNS if columns[ours] is None]
     if missing:
         wanted = " and ".join(f"{name!r} (or {', '.join(COLUMN_NAMES[name][1:])})" for name in missing)
         found = ", ".join(sorted(present)) or "none"
-        raise ValueError(f"{path}, row 1: column {wanted} is missing; found {found}; add the column")
-    kind_column = columns["kind"]
-    if kind_column is not None:
-        rows = _of_kind(path, rows, kind_column, kind)
+        raise ValueError(f"{source}, row 1: column {wanted} is missing; found {found}; add the column")
     human = present >= RECORDING_COLUMNS and kind == "speech"
-    reader = _RowReader(path, columns, human)
-    return [reader.utterance(row) for row in rows]
+    return RowReader(
+        file_name=PurePosixPath(str(source)).name, folder=folder, columns=columns,
+        default_origin="human" if human else "unknown", looks=looks,
+    )  # fmt: skip
+
+
+def no_row_of_kind(source: str | Path, reader: RowReader, kinds: set[str], kind: str) -> ValueError:
+    found = ", ".join(sorted(kinds))
+    return ValueError(
+        f"{source}: no row has {reader.columns['kind']} {kind!r} (found: {found}); name a manifest of {kind}"
+    )
 
 
 def _first(present: set[str], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in present), None)
 
 
-def _of_kind(path: Path, rows: Sequence[RawRow], column: str, kind: str) -> list[RawRow]:
-    kept = [row for row in rows if row.problem or row.values.get(column, "") in (kind, "")]
-    if not kept:
-        kinds = ", ".join(sorted({row.values.get(column, "") for row in rows}))
-        raise ValueError(f"{path}: no row has {column} {kind!r} (found: {kinds}); name a manifest of {kind}")
-    return kept
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowReader:
+    """Turns one raw row into an utterance; knows the manifest's folder and which column is which.
 
+    ``looks`` False takes the audio path as it stands, where it is none of this machine.
+    """
 
-class _RowReader:
-    """Turns one raw row into an utterance; knows the manifest's folder and which column is which."""
-
-    def __init__(self, path: Path, columns: Mapping[str, str | None], human: bool) -> None:
-        self.path, self.folder, self.columns = path, path.parent.resolve(), columns
-        self.default_origin = "human" if human else "unknown"
+    file_name: str
+    folder: Path
+    columns: Mapping[str, str | None]
+    default_origin: str
+    looks: bool = True
 
     def utterance(self, row: RawRow) -> Utterance:
         audio_path, path_problem = self._audio_path(row)
-        origin = self._value(row, "origin").lower() or self.default_origin
+        origin = self.value(row, "origin").lower() or self.default_origin
         problem = row.problem or path_problem
-        if not problem and not self._value(row, "utterance_id"):
+        if not problem and not self.value(row, "utterance_id"):
             problem = f"column {self.columns['utterance_id']!r} is empty; give the row an id"
         if origin not in ORIGINS:
             problem = problem or f"origin is {origin!r}; use one of {', '.join(ORIGINS)}"
             origin = "unknown"
         return Utterance(
-            utterance_id=self._value(row, "utterance_id") or f"row{row.number}",
+            utterance_id=self.name(row),
             audio_path=audio_path,
-            duration_s=_seconds(self._value(row, "duration_s")),
-            transcript=self._value(row, "transcript") or None,
-            speaker_id=self._value(row, "speaker_id"),
-            split=self._value(row, "split"),
-            groups=MappingProxyType(_groups(row.values)),
+            duration_s=_seconds(self.value(row, "duration_s")),
+            transcript=self.value(row, "transcript") or None,
+            speaker_id=self.value(row, "speaker_id"),
+            split=self.value(row, "split"),
+            groups=MappingProxyType(groups_of(row.values)),
             origin=origin,
-            licence=self._value(row, "licence"),
+            licence=self.value(row, "licence"),
             row=row.number,
-            problem=f"{self.path.name}, row {row.number}: {problem}" if problem else "",
+            problem=f"{self.file_name}, row {row.number}: {problem}" if problem else "",
         )
 
-    def _value(self, row: RawRow, name: str) -> str:
+    def value(self, row: RawRow, name: str) -> str:
         column = self.columns[name]
         return row.values.get(column, "") if column else ""
 
+    def name(self, row: RawRow) -> str:
+        """The row's utterance id."""
+        return self.value(row, "utterance_id") or f"row{row.number}"
+
+    def is_kind(self, row: RawRow, kind: str) -> bool:
+        """Whether a row is of this kind; one that says nothing, or cannot be taken apart, is of every kind."""
+        return bool(row.problem) or self.value(row, "kind") in (kind, "")
+
     def _audio_path(self, row: RawRow) -> tuple[Path, str]:
-        given = self._value(row, "audio_path")
+        given = self.value(row, "audio_path")
         if not given:
             return self.folder, f"column {self.columns['audio_path']!r} is empty; name the row's audio file"
+        if not self.looks:
+            return Path(given), ""
         try:
             audio_path = (self.folder / given).resolve()
         except (OSError, ValueError, RuntimeError) as error:
@@ -160,7 +201,8 @@ class _RowReader:
         return audio_path, ""
 
 
-def _groups(values: Mapping[str, str]) -> dict[str, str]:
+def groups_of(values: Mapping[str, str]) -> dict[str, str]:
+    """The audit axes that a row's columns name; unknown values stay absent."""
     groups = {name.removeprefix("group:"): value for name, value in values.items() if name.startswith("group:")}
     for ours, names in GROUP_COLUMNS.items():
         column = _first(set(values), names)
@@ -199,15 +241,16 @@ def _mark_duplicates(utterances: Sequence[Utterance]) -> list[Utterance]:
         if seen[name] == 1:
             marked.append(utterance)
             continue
-        where = f"row {utterance.row}" if utterance.row is not None else str(utterance.audio_path)
-        new_name = _free_name(f"{name}#{utterance.row or seen[name]}", taken)
-        problem = utterance.problem or f"{where}: id {name!r} was used before; give every row an id of its own"
-        marked.append(replace(utterance, utterance_id=new_name, problem=problem))
+        new_name = f"{name}#{utterance.row or seen[name]}"
+        while new_name in taken:
+            new_name += "+"
+        taken.add(new_name)
+        marked.append(renamed(utterance, new_name))
     return marked
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "+"
-    taken.add(name)
-    return name
+def renamed(utterance: Utterance, new_name: str) -> Utterance:
+    """An utterance whose id was used before, under another one and with a problem."""
+    where = f"row {utterance.row}" if utterance.row is not None else str(utterance.audio_path)
+    used = f"{where}: id {utterance.utterance_id!r} was used before; give every row an id of its own"
+    return replace(utterance, utterance_id=new_name, problem=utterance.problem or used)

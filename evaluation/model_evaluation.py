@@ -17,6 +17,7 @@ from evaluation.bootstrap import Resampler
 from evaluation.config import RENDERED_ROLES, RunConfig
 from evaluation.detector_scorer import DETECTOR_PREFIX
 from evaluation.discovery import discover_generators, pick
+from evaluation.engines import EngineOptions, engine_of
 from evaluation.frames import read_generations, read_scores, read_summary
 from evaluation.manifest import read_utterances
 from evaluation.model_table import Finding, TableRow, table_rows
@@ -76,19 +77,25 @@ class ModelEvaluation:
 
 
 def evaluate_model(
-    what: ModelEvaluation, out: str | Path, *, command: str = "", progress: Progress = silent, workers: int = 1
+    what: ModelEvaluation,
+    out: str | Path,
+    *,
+    command: str = "",
+    progress: Progress = silent,
+    workers: int = 1,
+    engine: EngineOptions | None = None,
 ) -> list[TableRow]:
     """Make or continue the run in ``out`` (and ``<out>-<second split>`` beside it) and give the table's rows in order.
 
     Raises:
         ValueError: bad input, or a folder that holds something else than this evaluation.
     """
-    config = what.run_config()
-    folder = _made(config, out, command, progress, workers)
+    config, options = what.run_config(), engine_of(workers, engine)
+    folder = _made(config, out, command, progress, options)
     tables = [read_scores(folder.scores)]
     if what.second_split and what.second_split != what.split and _has_split(what.data, what.second_split):
         second = replace(config, split=what.second_split, roles=("codec",), scorers=("word_error",))
-        beside = _made(second, f"{Path(out)}-{what.second_split}", command, progress, workers)
+        beside = _made(second, f"{Path(out)}-{what.second_split}", command, progress, options)
         tables.append(read_scores(beside.scores))
     resampler = Resampler(seed=what.seed)
     scores = tables[0]
@@ -104,9 +111,9 @@ def evaluate_model(
     return list(table_rows(read_summary(folder.summary), units, rules))
 
 
-def _made(config: RunConfig, out: str | Path, command: str, progress: Progress, workers: int) -> RunFolder:
-    run_generation(config, out, resume=True, command=command, progress=progress, workers=workers)
-    run_scoring(out, scorers=config.scorers, device=config.device, progress=progress, workers=workers)
+def _made(config: RunConfig, out: str | Path, command: str, progress: Progress, engine: EngineOptions) -> RunFolder:
+    run_generation(config, out, resume=True, command=command, progress=progress, engine=engine)
+    run_scoring(out, scorers=config.scorers, device=config.device, progress=progress, engine=engine)
     return RunFolder(out)
 
 

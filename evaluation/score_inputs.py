@@ -24,6 +24,10 @@ class ClipStore:
         self._clips: dict[tuple[str, int], AudioClip] = {}
         self._prompts: dict[tuple[str, int, float], AudioClip] = {}
 
+    def put(self, audio_path: str, clip: AudioClip) -> None:
+        """Hold a clip that was read already."""
+        self._clips[audio_path, 0] = clip
+
     def clip(self, audio_path: str, sample_rate_hz: int) -> AudioClip:
         """The file's clip at a rate; 0 means its own."""
         key = (audio_path, sample_rate_hz)

@@ -1,32 +1,40 @@
 """Step 3 of a run: every item by every scorer, to ``scores.parquet``, ``transcripts.parquet`` and ``measures.json``.
 
 Shard outer, scorer inner: a shard's clips are decoded once and resampled once per rate, then every scorer sees them
-in batches. Results are kept by content, so a rerun computes only what changed.
+in batches. Results are kept by content, so a rerun computes only what changed. Shards and batches are the same
+whichever engine works on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from evaluation.engines import Engine, EngineOptions, engine_of, open_engine
 from evaluation.frames import SCHEMA_VERSION, SCORE_SCHEMA, write_scores
 from evaluation.metrics import Metric, MetricSpec
-from evaluation.progress import Advance, Progress, silent
+from evaluation.progress import Progress, silent
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.score_batches import all_cells
 from evaluation.score_inputs import content_key, precondition, references_of
 from evaluation.score_store import NOTE, Cell, ScoreStore
-from evaluation.score_workers import Job, Workers, score_workers
+from evaluation.score_work import Job, ScoreWork, plain
 from evaluation.scorers import scorer_version
 from evaluation.transcripts import Note, write_transcripts
 
-__all__ = ["SHARD_UTTERANCES", "describe_measures", "score_items"]
+__all__ = ["SHARD_UTTERANCES", "batch_size", "describe_measures", "score_items", "score_row"]
 
 SHARD_UTTERANCES = 16
+"""Most utterances of a shard on a CPU."""
+SHARDS = 16
+"""A run of few utterances is cut into about so many shards, so that no worker is without one."""
+ACCELERATOR_FACTOR = 4
+"""Shards and batches are larger by this on a device that is no CPU."""
 
 
 def score_items(
@@ -37,37 +45,33 @@ def score_items(
     run_id: str,
     device: str = "cpu",
     progress: Progress = silent,
-    shard_utterances: int = SHARD_UTTERANCES,
+    shard_utterances: int | None = None,
     workers: int = 1,
+    engine: EngineOptions | None = None,
 ) -> pd.DataFrame:
     """Score what is not known yet, write ``measures.json`` and ``scores.parquet``, return the ScoreFrame.
 
     An item is scored by a metric when its role is among the metric's roles. An item without a clip, a failed
-    precondition and an error each leave rows with their reason. ``workers`` above 1 scores in that many processes.
+    precondition and an error each leave rows with their reason. ``workers`` above 1 scores in that many processes;
+    ``engine`` says more than that.
     """
+    options = engine_of(workers, engine)
     write_json(run.measures, describe_measures([metric.spec for metric in metrics]))
-    store = ScoreStore(run.work("scores"))
-    versions = {metric.spec.name: scorer_version(metric) for metric in metrics}
-    references = references_of(records)
-    by_utterance: dict[str, list[GenerationRecord]] = {}
-    for record in sorted(records, key=lambda record: record.item_id):
-        by_utterance.setdefault(record.utterance_id, []).append(record)
-    names = sorted(by_utterance)
+    plans = _Plans(run, records, metrics, device, shard_utterances)
     total = sum(record.role in metric.spec.roles for record in records for metric in metrics)
     rows: list[dict[str, object]] = []
     notes: list[Note] = []
-    with progress("score", total) as advance, score_workers(run.path, metrics, device, workers) as pool:
-        for start in range(0, len(names), shard_utterances):
-            shard = [record for name in names[start : start + shard_utterances] for record in by_utterance[name]]
-            results = _shard_results(shard, references, metrics, versions, store, pool, advance)
+    with progress("score", total) as advance, open_engine(options) as started:
+        for plan in plans.scored(started):
             for metric in metrics:
                 name = metric.spec.name
-                for record in shard:
-                    for cell in results.get((name, record.item_id), ()):
+                for record in plan.records:
+                    for cell in plan.results.get((name, record.item_id), ()):
                         if cell.status == NOTE:
                             notes.append(Note(record, name, cell.measure, cell.reason))
                         else:
-                            rows.append(_row(record, name, versions[name], cell, run_id))
+                            rows.append(score_row(record, name, plans.versions[name], cell, run_id))
+            advance(len(plan.results))
     frame = pd.DataFrame(rows, columns=SCORE_SCHEMA.names)
     write_scores(run.scores, frame)
     write_transcripts(run.transcripts, notes)
@@ -96,56 +100,106 @@ def _protocol(spec: MetricSpec) -> dict[str, object]:
     }
 
 
-def _shard_results(
-    shard: Sequence[GenerationRecord],
-    references: Mapping[str, GenerationRecord],
-    metrics: Sequence[Metric],
-    versions: Mapping[str, str],
-    store: ScoreStore,
-    pool: Workers,
-    advance: Advance,
-) -> dict[tuple[str, str], Sequence[Cell]]:
-    """Cells by scorer and item; what was computed is kept in the store once the whole shard is done."""
-    results: dict[tuple[str, str], Sequence[Cell]] = {}
-    jobs: list[Job] = []
-    keys: dict[tuple[str, str], str] = {}
-    for metric in metrics:
-        spec, waiting = metric.spec, []
-        for record in shard:
+def batch_size(spec: MetricSpec, device: str) -> int:
+    """Items that a scorer sees at once on a device."""
+    return spec.batch_size if device == "cpu" else spec.batch_size * ACCELERATOR_FACTOR
+
+
+@dataclass(slots=True, kw_only=True)
+class _Plan:
+    """One shard: its records, what is known of them by scorer and item, and the jobs that give the rest."""
+
+    records: Sequence[GenerationRecord]
+    results: dict[tuple[str, str], Sequence[Cell]] = field(default_factory=dict)
+    jobs: list[Job] = field(default_factory=list)
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+class _Plans:
+    """The shards of a run, one plan after the other as the engine asks for them."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        records: Sequence[GenerationRecord],
+        metrics: Sequence[Metric],
+        device: str,
+        shard_utterances: int | None,
+    ) -> None:
+        self.metrics, self.device = metrics, device
+        self.work = ScoreWork(folder=str(run.path), device=device, metrics=tuple(metrics))
+        self.store = ScoreStore(run.work("scores"))
+        self.versions = {metric.spec.name: scorer_version(metric) for metric in metrics}
+        self.references = references_of(records)
+        self.by_utterance: dict[str, list[GenerationRecord]] = {}
+        for record in sorted(records, key=lambda record: record.item_id):
+            self.by_utterance.setdefault(record.utterance_id, []).append(record)
+        self.size = shard_utterances or _shard_size(len(self.by_utterance), device)
+
+    def scored(self, engine: Engine) -> Iterator[_Plan]:
+        """Every plan with all results; what was computed is kept in the store once the whole shard is done."""
+        waiting: deque[_Plan] = deque()
+
+        def shards() -> Iterator[tuple[Job, ...]]:
+            for plan in self._planned():
+                waiting.append(plan)
+                if plan.jobs:
+                    yield tuple(plan.jobs)
+
+        for scored in engine.map(self.work, shards()):
+            while not waiting[0].jobs:
+                yield waiting.popleft()
+            yield self._finished(waiting.popleft(), scored)
+        yield from waiting
+
+    def _planned(self) -> Iterator[_Plan]:
+        names = sorted(self.by_utterance)
+        for start in range(0, len(names), self.size):
+            shard = [record for name in names[start : start + self.size] for record in self.by_utterance[name]]
+            plan = _Plan(records=shard)
+            for metric in self.metrics:
+                plan.jobs.extend(self._jobs(metric, self._unknown(metric.spec, plan)))
+            yield plan
+
+    def _unknown(self, spec: MetricSpec, plan: _Plan) -> list[GenerationRecord]:
+        """Records that the scorer must see; the others' cells go into the plan."""
+        unknown = []
+        for record in plan.records:
             if record.role not in spec.roles:
                 continue
-            known, key = _without_scoring(spec, versions[spec.name], record, references, store)
+            known, key = _without_scoring(spec, self.versions[spec.name], record, self.references, self.store)
             if known is None:
-                waiting.append(record)
-                keys[spec.name, record.item_id] = key
+                unknown.append(record)
+                plan.keys[spec.name, record.item_id] = key
             else:
-                results[spec.name, record.item_id] = known
-                advance(1)
-        jobs.extend(_jobs(metric, waiting, references, pool))
-    fresh: dict[str, Sequence[Cell]] = {}
-    for number, scored in pool.run(jobs):
-        job = jobs[number]
-        for record, cells in zip(job.records, scored, strict=True):
-            place = (job.scorer, record.item_id)
-            results[place] = fresh[keys[place]] = cells
-        advance(len(job.records))
-    store.add(fresh)
-    return results
+                plan.results[spec.name, record.item_id] = known
+        return unknown
+
+    def _jobs(self, metric: Metric, records: Sequence[GenerationRecord]) -> Iterator[Job]:
+        size = batch_size(metric.spec, self.device)
+        for start in range(0, len(records), size):
+            batch = records[start : start + size]
+            references = {r.utterance_id: self.references[r.utterance_id] for r in batch
+                          if r.utterance_id in self.references}  # fmt: skip
+            yield Job(
+                scorer=metric.spec.name,
+                records=tuple(plain(record) for record in batch),
+                references={name: plain(record) for name, record in references.items()},
+            )
+
+    def _finished(self, plan: _Plan, scored: Sequence[Sequence[Sequence[Cell]]]) -> _Plan:
+        fresh: dict[str, Sequence[Cell]] = {}
+        for job, found in zip(plan.jobs, scored, strict=True):
+            for record, cells in zip(job.records, found, strict=True):
+                place = (job.scorer, record.item_id)
+                plan.results[place] = fresh[plan.keys[place]] = cells
+        self.store.add(fresh)
+        return plan
 
 
-def _jobs(
-    metric: Metric, waiting: Sequence[GenerationRecord], references: Mapping[str, GenerationRecord], pool: Workers
-) -> list[Job]:
-    size = pool.batch_size(metric, len(waiting))
-    batches = [tuple(waiting[start : start + size]) for start in range(0, len(waiting), size)]
-    return [
-        Job(
-            scorer=metric.spec.name,
-            records=batch,
-            references={r.utterance_id: references[r.utterance_id] for r in batch if r.utterance_id in references},
-        )
-        for batch in batches
-    ]
+def _shard_size(n_utterances: int, device: str) -> int:
+    most = SHARD_UTTERANCES if device == "cpu" else SHARD_UTTERANCES * ACCELERATOR_FACTOR
+    return min(most, max(1, n_utterances // SHARDS))
 
 
 def _without_scoring(
@@ -166,7 +220,8 @@ def _without_scoring(
     return store.get(key), key
 
 
-def _row(record: GenerationRecord, scorer: str, version: str, cell: Cell, run_id: str) -> dict[str, object]:
+def score_row(record: GenerationRecord, scorer: str, version: str, cell: Cell, run_id: str) -> dict[str, object]:
+    """One row of the ScoreFrame."""
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,

@@ -1,15 +1,22 @@
-"""Raw rows of a CSV, JSON lines or Parquet manifest, with the number a reader finds them by."""
+"""Raw rows of a CSV, JSON lines or Parquet manifest, with the number a reader finds them by; one after the other."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO
 
-__all__ = ["MANIFEST_SUFFIXES", "RawRow", "read_rows"]
+__all__ = ["MANIFEST_SUFFIXES", "OpenFile", "RawRow", "iter_rows", "read_rows"]
+
+OpenFile = Callable[[str], IO[bytes]]
+"""Opens a path or address for reading bytes; the result can seek."""
+BATCH_ROWS = 4096
+"""Rows of a Parquet file in memory at a time."""
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
@@ -30,52 +37,70 @@ def read_rows(path: Path) -> list[RawRow]:
     Raises:
         ValueError: missing, empty, unknown suffix, not UTF-8, or not in the format its suffix names.
     """
-    suffix = path.suffix.lower()
+    return list(iter_rows(path))
+
+
+def iter_rows(source: str | Path, open_file: OpenFile | None = None) -> Iterator[RawRow]:
+    """The rows of :func:`read_rows`, read as they are asked for; ``open_file`` opens a source that is no local path."""
+    suffix = PurePosixPath(str(source)).suffix.lower()
     if suffix not in MANIFEST_SUFFIXES:
         raise ValueError(
-            f"{path}: {suffix or 'no suffix'} is no manifest; use {', '.join(MANIFEST_SUFFIXES)} or a folder"
+            f"{source}: {suffix or 'no suffix'} is no manifest; use {', '.join(MANIFEST_SUFFIXES)} or a folder"
         )
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; check the path of the manifest")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the manifest is empty (0 bytes); write a header and one row per recording")
-    if suffix == ".parquet":
-        rows = list(_parquet_rows(path))
-    elif suffix in (".csv", ".tsv"):
-        rows = list(_csv_rows(path, _text(path), "\t" if suffix == ".tsv" else ","))
-    else:
-        rows = list(_json_rows(_text(path)))
-    if not rows:
-        raise ValueError(f"{path}: the manifest has no rows; write one row per recording below the header")
-    return rows
+    if open_file is None:
+        path = Path(source)
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; check the path of the manifest")
+        if path.stat().st_size == 0:
+            raise ValueError(f"{path}: the manifest is empty (0 bytes); write a header and one row per recording")
+    with contextlib.closing(open_file(str(source)) if open_file else Path(source).open("rb")) as stream:
+        if suffix == ".parquet":
+            rows = _parquet_rows(source, stream)
+        elif suffix in (".csv", ".tsv"):
+            lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+            rows = _csv_rows(source, lines, "\t" if suffix == ".tsv" else ",")
+        else:
+            rows = _json_rows(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n"))
+        found = False
+        try:
+            for row in rows:
+                found = True
+                yield row
+        except UnicodeDecodeError as error:
+            line, byte = _not_text(stream)
+            raise ValueError(
+                f"{source}, row {line}: byte 0x{byte:02x} is not UTF-8 text; save the manifest as UTF-8"
+            ) from error
+    if not found:
+        raise ValueError(f"{source}: the manifest has no rows; write one row per recording below the header")
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
+def _not_text(stream: IO[bytes]) -> tuple[int, int]:
+    """Line and value of the first byte that is not UTF-8."""
+    stream.seek(0)
+    for number, line in enumerate(stream, start=1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return number, line[error.start]
+    return 0, 0
+
+
+def _csv_rows(source: str | Path, lines: Iterable[str], delimiter: str) -> Iterator[RawRow]:
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}, row {line}: byte 0x{data[error.start]:02x} is not UTF-8 text; save the manifest as UTF-8"
-        ) from error
-
-
-def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[RawRow]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader)]
-        _check_header(path, header)
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(source, header)
         start = reader.line_num + 1
         for fields in reader:
             if fields and any(field.strip() for field in fields):
                 yield _csv_row(start, header, fields)
             start = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{path}, row {reader.line_num}: is not CSV ({error}); check the quotes there") from error
+        raise ValueError(f"{source}, row {reader.line_num}: is not CSV ({error}); check the quotes there") from error
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_header(path: str | Path, header: list[str]) -> None:
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise ValueError(f"{path}, row 1: column {', '.join(map(repr, doubled))} stands twice; keep one of them")
@@ -90,8 +115,8 @@ def _csv_row(number: int, header: list[str], fields: list[str]) -> RawRow:
     )
 
 
-def _json_rows(text: str) -> Iterator[RawRow]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _json_rows(lines: Iterable[str]) -> Iterator[RawRow]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -105,16 +130,18 @@ def _json_rows(text: str) -> Iterator[RawRow]:
         yield RawRow(number, _flat(value))
 
 
-def _parquet_rows(path: Path) -> Iterator[RawRow]:
+def _parquet_rows(source: str | Path, stream: IO[bytes]) -> Iterator[RawRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
     try:
-        table = pq.read_table(path)
+        for batch in pq.ParquetFile(stream).iter_batches(BATCH_ROWS):
+            for value in batch.to_pylist():
+                number += 1
+                yield RawRow(number, _flat(value))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise ValueError(f"{path}: is not a Parquet file that can be read ({error}); export it again") from error
-    for number, value in enumerate(table.to_pylist(), start=1):
-        yield RawRow(number, _flat(value))
+        raise ValueError(f"{source}: is not a Parquet file that can be read ({error}); export it again") from error
 
 
 def _flat(value: Mapping[str, object]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from evaluation.asr.text_alignment import AlignedWord, align_words
 from evaluation.frames import write_table
 from evaluation.records import GenerationRecord
 
-__all__ = ["Note", "Transcript", "read_transcripts", "write_transcripts"]
+__all__ = ["Note", "Transcript", "read_transcripts", "transcript_table", "write_transcripts"]
 
 HEARD, REFERENCE, HYPOTHESIS, RECOGNISER, NORMALISER = "heard", "reference", "hypothesis", "recogniser", "normaliser"
 
@@ -67,11 +67,16 @@ class Transcript:
 
 def write_transcripts(path: Path, notes: Sequence[Note]) -> None:
     """Write the table, sorted by item and scorer; an older table goes where nothing was transcribed."""
-    rows = sorted(_rows(notes), key=lambda row: (row["item_id"], row["scorer"]))
-    if rows:
-        write_table(path, pa.Table.from_pylist(rows, schema=SCHEMA))
+    table = transcript_table(notes)
+    if table.num_rows:
+        write_table(path, table)
     else:
         path.unlink(missing_ok=True)
+
+
+def transcript_table(notes: Sequence[Note]) -> pa.Table:
+    """The rows of ``transcripts.parquet``, sorted by item and scorer."""
+    return pa.Table.from_pylist(sorted(_rows(notes), key=lambda row: (row["item_id"], row["scorer"])), schema=SCHEMA)
 
 
 def read_transcripts(path: Path) -> list[Transcript]:

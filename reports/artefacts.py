@@ -164,10 +164,11 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_table(path: Path, columns: Sequence[str], text: Sequence[str]) -> pd.DataFrame:
-    if not path.is_file():
+    parts = [path] if path.is_file() else sorted(path.with_suffix("").glob("part-*.parquet"))
+    if not parts:
         raise ValueError(f"{path}: missing from the run folder; finish the run with --resume")
     try:
-        table = pq.read_table(path)
+        table = pa.concat_tables([pq.read_table(part) for part in parts], promote_options="default")
     except (pa.ArrowInvalid, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path}: is truncated or not Parquet ({first_line}); finish the run with --resume") from error

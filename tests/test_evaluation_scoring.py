@@ -14,18 +14,19 @@ from audiolm.audio import AudioClip
 from detectors import Verdict
 from evaluation.config import RunConfig
 from evaluation.detector_scorer import DetectorScorer
+from evaluation.engines import EngineOptions, open_engine
 from evaluation.frames import read_scores
 from evaluation.generation import generate_items
 from evaluation.manifest import read_utterances
 from evaluation.metrics import Noted, ScoreInput, Skipped
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder
-from evaluation.score_workers import Job, score_workers
+from evaluation.score_work import Job, ScoreWork, plain
 from evaluation.scorers import select_scorers
 from evaluation.scoring import describe_measures, score_items
 from evaluation.transcripts import read_transcripts
 
-DIED = "the scorer's process died on this item"
+DIED = "the scorer's process was killed by SIGKILL on this item"
 KEY = ["item_id", "scorer", "measure"]
 
 
@@ -249,11 +250,13 @@ def test_several_processes_give_the_same_cells_and_a_dying_one_costs_its_item(ru
     folder, records = run
     metric = deadly_scorers("cpu")["level"]
     items = tuple(record for record in records if record.role == "codec")
-    jobs = [Job(scorer="level", records=part, references={}) for part in (items[:4], items[4:])]
-    with score_workers(folder.path, [metric], "cpu", 2, deadly_scorers) as workers:
-        found = dict(workers.run(jobs))
-    with score_workers(folder.path, [LevelMetric()], "cpu", 1) as workers:
-        wanted = dict(workers.run(jobs))
+    jobs = [Job(scorer="level", records=tuple(map(plain, part)), references={}) for part in (items[:4], items[4:])]
+    work = ScoreWork(folder=str(folder.path), device="cpu", metrics=(metric,), scorers_from=deadly_scorers)
+    shards = [(job,) for job in jobs]
+    with open_engine(EngineOptions(workers=2)) as engine:
+        found = [scored[0] for scored in engine.map(work, shards)]
+    with open_engine(EngineOptions()) as engine:
+        wanted = [scored[0] for scored in engine.map(replace(work, metrics=(LevelMetric(),)), shards)]
     for number in range(2):
         for record, cells, expected in zip(jobs[number].records, found[number], wanted[number], strict=True):
             if record.utterance_id == "s1-1":

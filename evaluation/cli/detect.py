@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import detectors
 from evaluation.cli.progress_bar import terminal_progress
+from evaluation.cli.run_options import add_workers, engine_options
 from evaluation.detect_inputs import STANDARD_INPUT, audio_files
 from evaluation.detect_page import DetectPage
-from evaluation.detect_verdicts import OPERATING_POINTS, judge_file
-from evaluation.discovery import pick
+from evaluation.detect_verdicts import OPERATING_POINTS
+from evaluation.detect_work import DetectWork
+from evaluation.engines import open_engine
 
 EXAMPLE = "audiolm-audit detect runs/first/audio --json"
 EXIT_NOTHING_THERE = 2
+SHARD_FILES = 8
+"""Files that a worker judges before it hands in its lines."""
 COLUMNS = ("path", "llr", "verdict", "reason", "detector", "operating_point", "threshold_llr", "seams_s")
 
 
@@ -36,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="; ".join(f"{name}: {what}" for name, what in OPERATING_POINTS.items()).replace("%", "%%"),
     )
     parser.add_argument("--timeline", action="store_true", help="kept for older scripts: --json always has it")
+    add_workers(parser, default=1)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one JSON object per line")
     output.add_argument("--tsv", action="store_true", help="a table with tabs and a header line")
@@ -43,20 +50,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    files = audio_files(args.paths)
-    detector = pick(detectors.discover(), args.detector, "detector").load(None, args.device)
+    total = sum(1 for _ in audio_files(args.paths))  # complains before anything is loaded
+    options = engine_options(args)
+    if STANDARD_INPUT in args.paths and options.kind != "local":
+        raise ValueError("- (standard input) is read by this process; leave out --workers and --engine")
+    work = DetectWork(detector=args.detector, device=args.device, operating_point=args.operating_point)
     if args.tsv:
         print("\t".join(COLUMNS))
+    there = False
     with contextlib.ExitStack() as stack:
         page = stack.enter_context(DetectPage(args.html)) if args.html else None
-        advance = stack.enter_context(terminal_progress()("detect", len(files)))
-        for path in files:
-            line = judge_file(detector, path, args.operating_point)
-            print(_shown(line, args), flush=True)
-            if page is not None:
-                page.add(line, path)
-            advance(1)
-    return 0 if any(str(path) == STANDARD_INPUT or path.exists() for path in files) else EXIT_NOTHING_THERE
+        advance = stack.enter_context(terminal_progress()("detect", total))
+        engine = stack.enter_context(open_engine(options))
+        for lines in engine.map(work, _shards(args.paths, 1 if options.kind == "local" else SHARD_FILES)):
+            for line in lines:
+                print(_shown(line, args), flush=True)
+                path = Path(line["path"])
+                there = there or str(path) == STANDARD_INPUT or path.exists()
+                if page is not None:
+                    page.add(line, path)
+            advance(len(lines))
+    return 0 if there else EXIT_NOTHING_THERE
+
+
+def _shards(paths: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
+    files = map(str, audio_files(paths))
+    while shard := tuple(itertools.islice(files, size)):
+        yield shard
 
 
 def _shown(line: dict[str, Any], args: argparse.Namespace) -> str:

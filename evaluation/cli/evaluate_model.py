@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.cli.progress_bar import terminal_progress
-from evaluation.cli.run_options import add_workers
+from evaluation.cli.run_options import add_workers, engine_options
 from evaluation.model_evaluation import ModelEvaluation, evaluate_model
 from evaluation.model_table import TableRow
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or _default_folder(what)
     rows = evaluate_model(
         what, out, command=f"audiolm-audit evaluate-model {args.checkpoint}", progress=terminal_progress(),
-        workers=args.workers,
+        engine=engine_options(args),
     )  # fmt: skip
     if args.json:
         print(json.dumps([row.as_dict() for row in rows]))

@@ -8,7 +8,7 @@ import json
 from evaluation.audit import run_generation
 from evaluation.cli.generate_files import FILE_OPTIONS, add_file_options, make_files
 from evaluation.cli.progress_bar import terminal_progress
-from evaluation.cli.run_options import add_run_options, add_workers, command_line, config_of
+from evaluation.cli.run_options import add_run_options, add_workers, command_line, config_of, engine_options
 from evaluation.provenance import count_by_status
 
 EXAMPLE = """audiolm-audit generate --limit 3 --seconds 4 --seed 7 --out runs/audio
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         command=command_line("generate", args),
         progress=terminal_progress(),
-        workers=args.workers,
+        engine=engine_options(args),
     )
     counts = count_by_status(records)
     if args.json:

@@ -6,14 +6,18 @@ import argparse
 import shlex
 from pathlib import Path
 
+from evaluation.at_size.storage import is_address
 from evaluation.config import RunConfig
+from evaluation.engines import ENGINES, EngineOptions, cpu_count
 from evaluation.prompts_source import EMBEDDED
-from evaluation.score_workers import cpu_count
 
 MAX_WORKERS = 8
 """Default limit; each worker holds its own scorers in memory."""
 
-__all__ = ["add_run_options", "add_workers", "command_line", "config_of"]
+STEERING = ("resume", "json", "workers", "engine", "address", "gpus_per_worker", "usual_workers")
+"""What only steers a call and shapes no number."""
+
+__all__ = ["add_run_options", "add_workers", "command_line", "config_of", "engine_options"]
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, out_required: bool = True) -> None:
@@ -41,14 +45,37 @@ def add_run_options(parser: argparse.ArgumentParser, *, out_required: bool = Tru
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """``--workers``; does not change any number."""
+def add_workers(parser: argparse.ArgumentParser, *, default: int = 0) -> None:
+    """``--workers``, ``--engine`` and what belongs to it; none changes any number."""
+    usual = "1" if default else f"the cores here, at most {MAX_WORKERS}; with ray, what the cluster has"
     parser.add_argument(
         "--workers",
         type=int,
-        default=min(cpu_count(), MAX_WORKERS),
+        default=None,
         metavar="N",
-        help="processes that generate and score; no number depends on it (default: %(default)s)",
+        help=f"how many work at a time, each with models of its own; no number depends on it (default: {usual})",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="where they work: local (this process), processes (on this machine) or ray (a cluster; extra ray)"
+        " (default: processes where there are several workers)",
+    )
+    parser.add_argument("--address", default="", help="of the Ray cluster: auto, HOST:PORT (default: this machine)")
+    parser.add_argument(
+        "--gpus-per-worker", type=float, default=0.0, metavar="X", help="share of a GPU that each Ray worker takes"
+    )
+    parser.set_defaults(usual_workers=default or min(cpu_count(), MAX_WORKERS))
+
+
+def engine_options(args: argparse.Namespace) -> EngineOptions:
+    """The engine that the options ask for."""
+    usual = 0 if args.engine == "ray" else 1 if args.engine == "local" else args.usual_workers
+    return EngineOptions(
+        name=args.engine or "",
+        workers=usual if args.workers is None else args.workers,
+        address=args.address,
+        gpus_per_worker=args.gpus_per_worker,
     )
 
 
@@ -63,7 +90,7 @@ def config_of(args: argparse.Namespace) -> RunConfig:
     scorers = getattr(args, "scorers", None) or []
     return RunConfig(
         prompts=prompts,
-        recorded=str(Path(recorded).resolve()) if recorded else "",
+        recorded=recorded if is_address(recorded or "") else str(Path(recorded).resolve()) if recorded else "",
         split=args.split,
         limit=args.limit,
         checkpoint=args.checkpoint,
@@ -86,7 +113,7 @@ def command_line(verb: str, args: argparse.Namespace) -> str:
     words = ["audiolm-audit", verb]
     for name, value in sorted(vars(args).items()):
         flag = "--" + name.replace("_", "-")
-        if name in ("resume", "json", "workers") or value in (None, False):
+        if name in STEERING or value in (None, False) or (name == "shard_rows" and not args.stream):
             continue
         words += [flag] if value is True else [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
     return shlex.join(words)

@@ -7,7 +7,7 @@ import json
 
 from evaluation.audit import run_scoring
 from evaluation.cli.progress_bar import terminal_progress
-from evaluation.cli.run_options import add_workers, split_names
+from evaluation.cli.run_options import add_workers, engine_options, split_names
 from evaluation.run_folder import RunFolder
 
 EXAMPLE = "audiolm-audit score runs/first --scorers word_error speaker_similarity"
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         scorers=split_names(args.scorers),
         device=args.device,
         progress=terminal_progress(),
-        workers=args.workers,
+        engine=engine_options(args),
     )
     run_folder = RunFolder(args.run_folder)
     counts = run_folder.require()["counts"]["scores"]

@@ -24,11 +24,11 @@ from audiolm.audio import AudioClip, write_audio
 from evaluation.aggregation import summary_frame
 from evaluation.bootstrap import Resampler
 from evaluation.discovery import discover_metrics
+from evaluation.engines import cpu_count
 from evaluation.frames import SCHEMA_VERSION, SCORE_SCHEMA
 from evaluation.metrics import Metric
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder
-from evaluation.score_workers import cpu_count
 from evaluation.scoring import score_items
 from evaluation.speaker.ge2e import ENCODER, Ge2eEncoder, _prepared
 from tests.benchmarks.table import Row, compared, finish, parser, peak_mib
