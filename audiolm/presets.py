@@ -102,7 +102,7 @@ def nano() -> Preset:
             "stage-delayed": 0.3,
         },
         delayed=nano_delayed(n_semantic=256),
-        delayed_training=DelayedTraining(optimiser=OptimiserConfig(steps=8_000, learning_rate=1.2e-3), batch=4),
+        delayed_training=DelayedTraining(optimiser=OptimiserConfig(steps=8_000, learning_rate=1.5e-3), batch=4),
         parallel=nano_parallel(n_semantic=256),
         parallel_training=ParallelTraining(optimiser=OptimiserConfig(steps=8_000)),
         max_seconds_per_speaker=300.0,
