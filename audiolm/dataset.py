@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audiolm.packed_speech import INDEX, PackedSamples, read_pack
 
-__all__ = ["Recording", "check_disjoint", "draw_crops", "read_recordings", "rows_of", "split_of_speaker"]
+__all__ = ["Chances", "Recording", "check_disjoint", "draw_crops", "read_recordings", "rows_of", "split_of_speaker"]
 
 NEEDED = ("utterance_id", "path", "split", "speaker")
 HELD_OUT_SHARE = 0.05
@@ -30,6 +30,26 @@ class Recording:
     utterance_id: str
     speaker_id: str
     samples: Any
+
+
+class Chances:
+    """Draws places of ``lengths`` in proportion to them: the numbers ``Generator.choice`` gives, from sums made once,
+    so that a step's cost does not grow with the recordings.
+
+    Raises:
+        ValueError: all lengths are 0.
+    """
+
+    def __init__(self, lengths: Sequence[int] | np.ndarray) -> None:
+        given = np.asarray(lengths, dtype=np.float64)
+        if not given.sum():
+            raise ValueError(f"{len(given)} recordings hold no samples; give at least one with sound")
+        sums = (given / given.sum()).cumsum()
+        self._sums = sums / sums[-1]
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """``count`` places, with repetition."""
+        return self._sums.searchsorted(rng.random(count), side="right")
 
 
 def read_recordings(
@@ -96,18 +116,24 @@ def split_of_speaker(speaker: str) -> str:
     return "dev" if place < HELD_OUT_SHARE else "train"
 
 
-def draw_crops(recordings: list[Recording], *, batch: int, length: int, rng: np.random.Generator) -> Tensor:
+def draw_crops(
+    recordings: list[Recording],
+    *,
+    batch: int,
+    length: int,
+    rng: np.random.Generator,
+    chances: Chances | None = None,
+) -> Tensor:
     """Random crops ``[batch, length]``, drawn in proportion to recording length; short recordings end in silence.
+
+    ``chances``: of the recordings, made once by whoever draws often.
 
     Raises:
         ValueError: no recording has a sample.
     """
-    lengths = np.array([len(item.samples) for item in recordings], dtype=np.float64)
-    if not lengths.sum():
-        raise ValueError(f"{len(recordings)} recordings hold no samples; give at least one with sound")
-    chosen = rng.choice(len(recordings), size=batch, p=lengths / lengths.sum())
+    chances = chances or Chances([len(item.samples) for item in recordings])
     crops = np.zeros((batch, length), dtype=np.float32)
-    for row, index in enumerate(chosen):
+    for row, index in enumerate(chances.draw(batch, rng)):
         samples = recordings[index].samples
         start = int(rng.integers(0, max(1, len(samples) - length + 1)))
         piece = samples[start : start + length]

@@ -26,13 +26,13 @@ from audiolm.codebook_start import (
 from audiolm.codec.soundstream import PART as CODEC_PART
 from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
-from audiolm.delayed import DelayedConfig
-from audiolm.parallel import ParallelConfig
+from audiolm.delayed import DelayedConfig, DelayedStage
+from audiolm.parallel import ParallelConfig, ParallelStage
 from audiolm.presets import Preset, load_preset
 from audiolm.runtime import Runtime
 from audiolm.semantic.tokenizer import load_tokenizer
 from audiolm.speed_variants import at_speeds
-from audiolm.stages import StageConfig
+from audiolm.stages import Stage, StageConfig
 from audiolm.token_cache import tokenised
 from audiolm.train_codec import CodecTask
 from audiolm.train_delayed import DelayedTask
@@ -225,32 +225,40 @@ def _w2v_bert(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     kind = part.removeprefix("stage-")
     training = recipe.training_of(part, recipe.preset.stage_training[kind], steps)
-    train_tokens, dev_tokens = _tokens(recipe)
-    task = StageTask(train_tokens, dev_tokens, _fitted(recipe, kind), training, recipe.runtime)
-    if kind != "semantic" and (codebooks := _codebooks(recipe)) is not None:
-        start_stage_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
-        task.optimiser.restart_average()
-    return task
+    codebooks = None if kind == "semantic" else _codebooks(recipe)
+
+    def start(stage: Stage) -> None:
+        if codebooks is not None:
+            start_stage_from_codebooks(stage, codebooks, torch.Generator().manual_seed(recipe.seed))
+
+    heard, held_out = _tokens(recipe)
+    return StageTask(heard, held_out, _fitted(recipe, kind), training, recipe.runtime, start)
 
 
 def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.parallel_training, steps)
     config = _for_tokens(recipe.preset.parallel, part, recipe)
-    task = ParallelTask(*_tokens(recipe), config, training, recipe.runtime)
-    if (codebooks := _codebooks(recipe)) is not None:
-        start_parallel_from_codebooks(task.model, codebooks)
-        task.optimiser.restart_average()
-    return task
+    codebooks = _codebooks(recipe)
+
+    def start(stage: ParallelStage) -> None:
+        if codebooks is not None:
+            start_parallel_from_codebooks(stage, codebooks)
+
+    heard, held_out = _tokens(recipe)
+    return ParallelTask(heard, held_out, config, training, recipe.runtime, start)
 
 
 def _delayed(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.delayed_training, steps)
     config = _for_tokens(recipe.preset.delayed, part, recipe)
-    task = DelayedTask(*_tokens(recipe), config, training, recipe.runtime)
-    if (codebooks := _codebooks(recipe)) is not None:
-        start_delayed_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
-        task.optimiser.restart_average()
-    return task
+    codebooks = _codebooks(recipe)
+
+    def start(stage: DelayedStage) -> None:
+        if codebooks is not None:
+            start_delayed_from_codebooks(stage, codebooks, torch.Generator().manual_seed(recipe.seed))
+
+    heard, held_out = _tokens(recipe)
+    return DelayedTask(heard, held_out, config, training, recipe.runtime, start)
 
 
 OtherConfig = TypeVar("OtherConfig", ParallelConfig, DelayedConfig)
@@ -264,11 +272,10 @@ def _for_tokens(config: OtherConfig | None, part: str, recipe: Recipe) -> OtherC
 
 
 def _codebooks(recipe: Recipe) -> Tensor | None:
-    """Codebooks ``[level, code, latent]`` that stages start from; None for a foreign codec, and where FSDP has cut the
-    stage into shards before it can be started."""
-    if stored_part(recipe.export("codec")) != CODEC_PART or getattr(recipe.runtime, "strategy", "") == "fsdp":
+    """Codebooks ``[level, code, latent]`` that stages start from; None for a foreign codec."""
+    if stored_part(recipe.export("codec")) != CODEC_PART:
         return None
-    return SoundStream.load(recipe.export("codec")).quantizer.codebooks.to(recipe.runtime.device)
+    return SoundStream.load(recipe.export("codec")).quantizer.codebooks
 
 
 def _tokens(recipe: Recipe) -> list[list[TokenisedUtterance]]:
