@@ -139,9 +139,7 @@ class DelayedTask:
         weights[: self.config.n_coarse] = 1.0
         return weights
 
-    def _crops(
-        self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator
-    ) -> list[_Crop]:
+    def _crops(self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator) -> list[_Crop]:
         width = max(1, (self.training.crop or self.config.window) // FRAMES_PER_SEMANTIC)
         crops = []
         for index in chances.draw(self.training.batch, rng):

@@ -140,9 +140,7 @@ class ParallelTask:
         if self.runtime.is_main:
             self.model.save(folder, record, weights)
 
-    def _crops(
-        self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator
-    ) -> list[_Crop]:
+    def _crops(self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator) -> list[_Crop]:
         return [self._crop(speech[index], rng) for index in chances.draw(self.training.batch, rng)]
 
     def _crop(self, item: TokenisedUtterance, rng: np.random.Generator) -> _Crop:

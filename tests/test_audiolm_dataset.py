@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,11 @@ import torch
 
 from audiolm import token_cache
 from audiolm.audio import AudioClip, write_audio
-from audiolm.dataset import Recording, check_disjoint, draw_crops, read_recordings, split_of_speaker
+from audiolm.dataset import Chances, Recording, check_disjoint, draw_crops, read_recordings, split_of_speaker
 from audiolm.packed_speech import PackedSamples, read_pack, write_pack
+from audiolm.runtime import Runtime
 from audiolm.token_cache import tokenised
+from audiolm.train_stages import TokenisedUtterance
 
 RATE = 16_000
 
@@ -148,3 +153,49 @@ def test_tokens_are_computed_once_per_shard_and_mapped(tmp_path: Path) -> None:
     changed = [Recording("u0", "s", -noise(3_000, 0)), *speech[1:]]
     tokenised(changed, Path("codec"), Path("semantic_bundle"), tmp_path)
     assert _Codec.calls == 13
+
+
+class _OneOfTwo(Runtime):
+    """Process ``rank`` of two, as threads that wait for each other."""
+
+    world = 2
+
+    def __init__(self, rank: int, meeting: threading.Barrier | None) -> None:
+        super().__init__()
+        self.rank, self.meeting = rank, meeting
+
+    def barrier(self) -> None:
+        if self.meeting is not None:
+            self.meeting.wait(20)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_process_that_comes_late_leaves_no_shard_out(tmp_path: Path) -> None:
+    speech = [Recording(f"u{index}", "s", noise(3_000 + index, index)) for index in range(9)]
+    meeting = threading.Barrier(2)
+
+    def one(rank: int) -> list[TokenisedUtterance]:
+        time.sleep(0.5 * rank)
+        return tokenised(speech, Path("codec"), Path("semantic"), tmp_path, _OneOfTwo(rank, meeting))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(one, range(2))
+    assert len(list(tmp_path.glob("*.safetensors"))) == 5 and _Codec.calls == 9
+    assert all(np.array_equal(a.codes, b.codes) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.usefixtures("cached")
+def test_nodes_without_a_common_disk_are_told_so(tmp_path: Path) -> None:
+    speech = [Recording(f"u{index}", "s", noise(3_000, index)) for index in range(5)]
+    with pytest.raises(ValueError, match="not seen by process 0 .*shared file system"):
+        tokenised(speech, Path("codec"), Path("semantic"), tmp_path, _OneOfTwo(0, None))
+
+
+def test_chances_are_those_of_numpys_choice() -> None:
+    lengths = np.random.default_rng(0).integers(0, 50, 200)
+    chances = Chances(lengths)
+    for seed in range(20):
+        drawn = chances.draw(64, np.random.default_rng(seed))
+        assert np.array_equal(drawn, np.random.default_rng(seed).choice(200, size=64, p=lengths / lengths.sum()))
+    with pytest.raises(ValueError, match="3 recordings hold no samples"):
+        Chances([0, 0, 0])
