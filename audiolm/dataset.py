@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiolm.packed_speech import INDEX, PackedSamples, read_pack
+from audiolm.packed_speech import PackedSamples, packs_in, read_pack
 
 __all__ = ["Chances", "Recording", "check_disjoint", "draw_crops", "read_recordings", "rows_of", "split_of_speaker"]
 
@@ -60,7 +61,7 @@ def read_recordings(
     kind: str = "speech",
     max_seconds_per_speaker: float | None = None,
 ) -> list[Recording]:
-    """Recordings of one ``split`` of a CSV manifest, of a pack, or of a folder of audio.
+    """Recordings of one ``split`` of a CSV manifest, of a pack, of a folder of packs, or of a folder of audio.
 
     A manifest has columns utterance_id, path, split, speaker and perhaps kind. A folder's speakers are its
     sub-folders, shared out by :func:`split_of_speaker`. ``max_seconds_per_speaker`` caps speakers that would outweigh
@@ -85,8 +86,8 @@ def read_recordings(
 
 def rows_of(source: Path, sample_rate_hz: int, *, split: str, kind: str) -> Iterator[tuple[Mapping[str, str], Any]]:
     """Rows of one split and kind, each with its packed samples or with a function from rate to samples."""
-    if (source / INDEX).is_file():
-        found: Any = read_pack(source, sample_rate_hz)
+    if packs := packs_in(source):
+        found: Any = chain.from_iterable(read_pack(pack, sample_rate_hz) for pack in packs)
     elif source.is_dir():
         found = _folder_rows(source)
     else:

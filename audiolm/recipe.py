@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +42,7 @@ from audiolm.train_semantic import W2vBertTask, fit_kmeans
 from audiolm.train_stages import StageTask, TokenisedUtterance
 from audiolm.training import LoopConfig, TrainingTask, train
 
-__all__ = ["PARTS", "Recipe", "finished", "read_recipe", "train_part"]
+__all__ = ["PARTS", "TOKENS", "Recipe", "finished", "read_recipe", "train_part"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,16 @@ PARTS = (
     "stage-delayed",
     "model",
 )
+TOKENS = "tokens"
+"""The stages' token cache alone, which the first stage would fill otherwise: for a job of many processes."""
 RECIPE_KEYS = ("preset", "seed", "max_seconds_per_speaker", "speeds", "semantic_bundle", "bundle_layer", "shares")
 BUNDLE_LAYER = 9
 WARM_STEPS, TIMED_STEPS = 2, 8
 """Steps of a throw-away task by which a time budget is turned into a number of steps."""
+KMEANS_HOURS = 20.0
+"""Of speech whose features are clustered: 1.8 million frames, 7 GB at the width of w2v-BERT XL."""
+KMEANS = 1_000_000_009
+"""Stream of the draw of these hours, apart from every step's."""
 SAFETY = 0.92
 """Share of a part's budget that its steps may take; validation, saving and reading need the rest."""
 
@@ -132,7 +139,7 @@ def train_part(part: str, recipe: Recipe) -> dict[str, Any]:
     Raises:
         ValueError: unknown part, a part it rests on is missing, or its folder is in use without ``resume``.
     """
-    special = {"semantic": _fit_semantic, "model": _assemble}
+    special = {"semantic": _fit_semantic, "model": _assemble, TOKENS: _fill_tokens}
     if part in special:
         return special[part](recipe)
     makers: dict[str, Maker] = {
@@ -296,7 +303,7 @@ def _fitted(recipe: Recipe, kind: str) -> StageConfig:
 def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
     record: dict[str, Any] = {"finished": True}
     if recipe.runtime.is_main:
-        speech = [item.samples for item in recipe.recordings("train")]
+        speech = _spread([item.samples for item in recipe.recordings("train")], recipe)
         record["recordings"] = len(speech)
         if recipe.semantic_bundle:
             _fit_bundle(recipe, speech, record)
@@ -316,6 +323,14 @@ def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
     return record
 
 
+def _spread(speech: list[Any], recipe: Recipe) -> list[Any]:
+    """All of it, or some twenty hours drawn from the whole: features of more would not fit into memory."""
+    lengths = np.array([len(item) for item in speech], dtype=np.int64)
+    order = np.random.default_rng([recipe.seed, KMEANS]).permutation(len(speech))
+    needed = 1 + int(lengths[order].cumsum().searchsorted(KMEANS_HOURS * 3600 * recipe.preset.codec.sample_rate_hz))
+    return [speech[index] for index in sorted(order[:needed])]
+
+
 def _fit_bundle(recipe: Recipe, speech: list[Any], record: Mapping[str, Any]) -> None:
     """Clusters over a torchaudio bundle in place of our w2v-BERT; its weights are fetched where they are not cached."""
     from audiolm.semantic.bundles import BundleTokenizer, BundleTokenizerConfig, load_bundle
@@ -327,6 +342,12 @@ def _fit_bundle(recipe: Recipe, speech: list[Any], record: Mapping[str, Any]) ->
     BundleTokenizer.fit(config, load_bundle(config.bundle), waves, seed=recipe.seed).save(
         recipe.export("semantic"), record
     )
+
+
+def _fill_tokens(recipe: Recipe) -> dict[str, Any]:
+    """Tokens of both splits, each process its share of the shards."""
+    training, held_out = _tokens(recipe)
+    return {"recordings": len(training) + len(held_out), "finished": True}
 
 
 def _assemble(recipe: Recipe) -> dict[str, Any]:

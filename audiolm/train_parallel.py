@@ -165,8 +165,8 @@ class ParallelTask:
         return _Crop(semantic[:frames], codes, masked, weights)
 
     def _rows(self, crops: Sequence[_Crop], rows: slice = slice(None)) -> tuple[MaskedRows, torch.Tensor]:
-        """Rows of crops padded on the right, and the weight of each code, ``[row, level, frame]``. All are padded to the
-        longest of the batch, so that a row has the same dropout in whatever part it is."""
+        """Rows of crops padded on the right, and the weight of each code, ``[row, level, frame]``. All are padded to
+        the longest of the batch, so that a row has the same dropout in whatever part it is."""
         valid = stacked([np.ones(len(crop.semantic), dtype=bool) for crop in crops])
         arrays = (stacked(list(values)) for values in zip(*crops, strict=True))
         semantic, codes, masked, weights, valid = (array[rows].to(self.runtime.device) for array in (*arrays, valid))

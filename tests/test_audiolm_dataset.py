@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from audiolm.token_cache import tokenised
 from audiolm.train_stages import TokenisedUtterance
 
 RATE = 16_000
+ROOT = Path(__file__).parents[1]
 
 
 def noise(count: int, seed: int) -> np.ndarray:
@@ -199,3 +201,39 @@ def test_chances_are_those_of_numpys_choice() -> None:
         assert np.array_equal(drawn, np.random.default_rng(seed).choice(200, size=64, p=lengths / lengths.sum()))
     with pytest.raises(ValueError, match="3 recordings hold no samples"):
         Chances([0, 0, 0])
+
+
+def test_a_corpus_packed_by_several_jobs_is_read_as_one(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("pack_recipe", ROOT / "recipes" / "nano" / "pack.py")
+    assert spec is not None and spec.loader is not None
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    lengths = {"a": 10_000, "b": 40_000, "c": 63_000, "d": 64_000}
+    lines = ["utterance_id,path,split,speaker"]
+    for seed, (name, length) in enumerate(lengths.items()):
+        write_audio(tmp_path / f"{name}.flac", AudioClip(noise(length, seed), RATE))
+        lines.append(f"{name},{name}.flac,train,{name}")
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    for place in range(2):
+        out = str(tmp_path / "packs" / f"{place}")
+        command = ["--data", str(tmp_path / "m.csv"), "--out", out, "--shard", f"{place}/2", "--cut-seconds", "1.5"]
+        assert recipe.main(command) == 0
+    found = read_recordings(tmp_path / "packs", split="train", sample_rate_hz=RATE)
+    cut = ["a", "c-0000", "c-0001", "b-0000", "b-0001", "d-0000", "d-0001", "d-0002"]
+    assert [item.utterance_id for item in found] == cut
+        "a",
+        "c-0000",
+        "c-0001",
+        "b-0000",
+        "b-0001",
+        "d-0000",
+        "d-0001",
+        "d-0002",
+    ]
+    for name, length in lengths.items():
+        parts = [item.samples[:] for item in found if item.utterance_id.startswith(name)]
+        assert sum(map(len, parts)) == length and min(map(len, parts)) >= min(length, RATE)
+        whole = AudioClip.from_file(tmp_path / f"{name}.flac").samples
+        assert np.abs(np.concatenate(parts) - whole).max() <= 1 / 32768
+    with pytest.raises(SystemExit):
+        recipe.main(["--data", "x", "--out", "y", "--shard", "2/2"])

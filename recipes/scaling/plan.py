@@ -1,6 +1,6 @@
 """What training a preset on a large corpus takes: hours, tokens, FLOP, GPU-days, cost, energy, CO2, storage.
 
-    python recipes/scaling/plan.py [--preset paper] [--hours 60000] [--gpu H100] [--gpus 16] [--utilisation 0.35] [--json]
+    python recipes/scaling/plan.py [--preset paper] [--hours 60000] [--gpu H100] [--gpus 16] [--json]
 
 Everything is computed from the preset (``audiolm-audit train --describe`` shows its share) and from the assumptions,
 which are options and are printed with the result; nothing is stored. docs/scaling.md explains the lines.
@@ -35,6 +35,7 @@ GRADIENT_BYTES = 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
     """What the presets do not say. ``utilisation``: share of the GPU's bf16 peak that training reaches;
+    ``shortest_step_s``: what a step takes however small its arithmetic (launching kernels, drawing and cutting crops);
     ``network_gb_per_s``: per GPU, between nodes; ``price_per_gpu_h``: in US dollars; ``host_watts``: of the rest of a
     node, per GPU; ``load``: share of the board's watts drawn; ``pue``: of the data centre; ``grid_kg_per_kwh``: of the
     electricity (US mean 2022, EIA); ``margin``: runs that fail, are evaluated or tried; ``flac``: compressed over
@@ -44,6 +45,7 @@ class Assumptions:
     gpu: str = "H100"
     gpus: int = 16
     utilisation: float = 0.35
+    shortest_step_s: float = 0.05
     network_gb_per_s: float = 50.0
     price_per_gpu_h: float = 2.5
     host_watts: float = 300.0
@@ -51,7 +53,7 @@ class Assumptions:
     pue: float = 1.2
     grid_kg_per_kwh: float = 0.39
     margin: float = 0.3
-    flac: float = 0.55
+    flac: float = 0.51
     recording_s: float = 30.0
     speeds: int = 1
 
@@ -83,6 +85,7 @@ def plan(preset: Preset, given: Assumptions) -> dict[str, Any]:
         "gpu_h": gpu_h,
         "gpu_h_with_margin": with_margin_h,
         "days_in_sequence": gpu_h / given.gpus / 24,
+        "days_side_by_side": side_by_side(parts) + tokens["gpu_h"] / given.gpus / 24,
         "cost_usd": with_margin_h * given.price_per_gpu_h,
         "energy_mwh": energy_mwh,
         "co2_t": energy_mwh * given.grid_kg_per_kwh,
@@ -90,13 +93,22 @@ def plan(preset: Preset, given: Assumptions) -> dict[str, Any]:
     }
 
 
+def side_by_side(parts: list[dict[str, Any]]) -> float:
+    """Days where every part has ``gpus`` of its own: codec beside w2v-BERT, then all language models at once."""
+    tokenizers = [part["days"] for part in parts if part["part"] in ("codec", "w2v-bert")]
+    return max(tokenizers) + max(part["days"] for part in parts if part["part"].startswith("stage-"))
+
+
 def part_plan(preset: Preset, facts: PartFacts, given: Assumptions) -> dict[str, Any]:
-    """One part: passes over the corpus, time of a step, GPU-hours. The network's time counts where it is the longer."""
+    """One part: passes over the corpus, time of a step, GPU-hours. The longest of arithmetic, network and floor counts;
+    the network works beside the arithmetic."""
     crops, crop_s = batch_of(preset, facts.part)
     compute_s = facts.flops_per_step / given.flop_per_s / given.gpus
     exchanged = 2 * GRADIENT_BYTES * facts.parameters * (given.gpus - 1) / given.gpus
     network_s = exchanged / given.network_gb_per_s / 1e9
-    step_s = max(compute_s, network_s)
+    bounds = {"arithmetic": compute_s, "network": network_s, "launching": given.shortest_step_s}
+    bound = max(bounds, key=lambda name: bounds[name])
+    step_s = bounds[bound]
     return {
         "part": facts.part,
         "parameters": facts.parameters,
@@ -105,7 +117,7 @@ def part_plan(preset: Preset, facts: PartFacts, given: Assumptions) -> dict[str,
         "passes": crops * crop_s * facts.steps / (given.hours * 3600),
         "flop": facts.flops_per_step * facts.steps,
         "step_s": step_s,
-        "bound_by": "network" if network_s > compute_s else "arithmetic",
+        "bound_by": bound,
         "crops_per_gpu": crops / given.gpus,
         "gpu_h": step_s * facts.steps * given.gpus / 3600,
         "days": step_s * facts.steps / 86400,
@@ -214,6 +226,7 @@ def table(found: dict[str, Any]) -> str:
         f" {tokens['gpu_h'] / given['gpus'] / 24:.1f} |",
         f"| together | | | | | {found['flop']:.2e} | | | {found['gpu_h']:,.0f} | {found['days_in_sequence']:.1f} |",
         "",
+        f"Side by side, each part on {given['gpus']} GPUs of its own: {found['days_side_by_side']:.1f} days.",
         f"With {given['margin']:.0%} for failed and trial runs: {found['gpu_h_with_margin']:,.0f} GPU-hours,"
         f" {found['cost_usd']:,.0f} USD, {found['energy_mwh']:.1f} MWh, {found['co2_t']:.1f} t CO2.",
         "",
