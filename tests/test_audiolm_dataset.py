@@ -221,15 +221,6 @@ def test_a_corpus_packed_by_several_jobs_is_read_as_one(tmp_path: Path) -> None:
     found = read_recordings(tmp_path / "packs", split="train", sample_rate_hz=RATE)
     cut = ["a", "c-0000", "c-0001", "b-0000", "b-0001", "d-0000", "d-0001", "d-0002"]
     assert [item.utterance_id for item in found] == cut
-        "a",
-        "c-0000",
-        "c-0001",
-        "b-0000",
-        "b-0001",
-        "d-0000",
-        "d-0001",
-        "d-0002",
-    ]
     for name, length in lengths.items():
         parts = [item.samples[:] for item in found if item.utterance_id.startswith(name)]
         assert sum(map(len, parts)) == length and min(map(len, parts)) >= min(length, RATE)

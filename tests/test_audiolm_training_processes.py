@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from training_tasks import HALF, LOOP, codec_task, curve, parallel_task, stage_task, w2v_bert_task
+from training_tasks import HALF, LOOP, codec_task, curve, delayed_task, parallel_task, stage_task, w2v_bert_task
 
 from audiolm.runtime import Runtime, resolve_device
 from audiolm.training import train
@@ -34,6 +34,7 @@ def alone() -> Curves:
         "w2v_bert": curve(w2v_bert_task()),
         "codec": curve(codec_task(quantize_from=0)),
         "parallel": curve(parallel_task()),
+        "delayed": curve(delayed_task()),
     }
 
 
@@ -42,6 +43,8 @@ def test_accumulated_parts_equal_the_big_batch(alone: Curves) -> None:
     assert largest_difference(alone["w2v_bert"], curve(w2v_bert_task(Runtime(accumulate=2)))) < 1e-5
     halves = curve(codec_task(Runtime(accumulate=2), quantize_from=0))
     assert largest_difference(alone["codec"], halves) < 1e-4
+    assert largest_difference(alone["parallel"], curve(parallel_task(Runtime(accumulate=2)))) < 1e-5
+    assert largest_difference(alone["delayed"], curve(delayed_task(Runtime(accumulate=2)))) < 1e-5
     assert alone["stage"][0]["loss"] != alone["stage"][1]["loss"]
 
 
@@ -85,7 +88,7 @@ def test_two_processes_equal_one(alone: Curves, tmp_path: Path) -> None:
     pytest.importorskip("lightning_fabric", reason="several processes need the extra 'scale'")
     finish(launch("curves", tmp_path / "curves.json", "--standalone", "--nproc-per-node", "2"))
     two = json.loads((tmp_path / "curves.json").read_text())
-    assert len(two) == 7
+    assert len(two) == 8
     for name, curves in two.items():
         assert largest_difference(curves, alone[name.removesuffix(" fsdp")]) < 1e-4, name
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from audiolm.codec import CodecConfig
 from audiolm.dataset import Recording
+from audiolm.delayed import DelayedConfig
 from audiolm.optimisation import OptimiserConfig
 from audiolm.parallel import ParallelConfig
 from audiolm.runtime import Runtime
@@ -27,6 +28,7 @@ from audiolm.semantic.w2v_bert import W2vBertConfig
 from audiolm.stages import StageConfig
 from audiolm.tokens import Layout
 from audiolm.train_codec import CodecTask, CodecTrainingConfig
+from audiolm.train_delayed import DelayedTask, DelayedTraining
 from audiolm.train_parallel import ParallelTask, ParallelTraining
 from audiolm.train_semantic import W2vBertTask, W2vBertTraining
 from audiolm.train_stages import StageTask, StageTraining, TokenisedUtterance
@@ -107,6 +109,12 @@ def parallel_task(runtime: Runtime | None = None) -> ParallelTask:
     return ParallelTask(utterances(6), utterances(2, seed=1), config, training, runtime)
 
 
+def delayed_task(runtime: Runtime | None = None) -> DelayedTask:
+    config = DelayedConfig(n_semantic=6, n_coarse=2, n_levels=4, codebook_size=5, window=24, transformer=TRANSFORMER)
+    training = DelayedTraining(optimiser=OPTIMISER, batch=4, validation_batches=1)
+    return DelayedTask(utterances(6), utterances(2, seed=1), config, training, runtime)
+
+
 def curve(task: Any) -> list[dict[str, float]]:
     """The logged values of every step, then the validation."""
     return [*(task.training_step(step) for step in range(STEPS)), task.validate()]
@@ -125,6 +133,7 @@ def write_curves(out: Path) -> None:
         "w2v_bert": curve(w2v_bert_task(ddp)),
         "codec": curve(codec_task(ddp, quantize_from=0)),
         "parallel": curve(parallel_task(ddp)),
+        "delayed": curve(delayed_task(ddp)),
         "stage fsdp": curve(stage_task(fsdp)),
         "w2v_bert fsdp": curve(w2v_bert_task(fsdp)),
         "parallel fsdp": curve(parallel_task(fsdp)),
