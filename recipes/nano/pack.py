@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from audiolm.dataset import rows_of
-from audiolm.packed_speech import write_pack
+from audiolm.packed_speech import PackedSamples, write_pack
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -49,7 +49,7 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[dict[str, str], Any]]:
             speaker = row["speaker"]
             if index % shards != place or (cap and speaker and taken_s.get(speaker, 0.0) >= cap):
                 continue
-            loaded = samples(SAMPLE_RATE_HZ) if callable(samples) else samples[:]
+            loaded: np.ndarray = samples[:] if isinstance(samples, PackedSamples) else samples(SAMPLE_RATE_HZ)
             taken_s[speaker] = taken_s.get(speaker, 0.0) + len(loaded) / SAMPLE_RATE_HZ
             for name, piece in pieces(row["utterance_id"], loaded, options.cut_seconds):
                 yield {"utterance_id": name, "speaker": speaker, "split": split, "kind": options.kind}, piece

@@ -58,9 +58,13 @@ def main() -> None:
 def slopes(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Least squares through log loss against log weights (at the last validation) and, for the largest, log tokens."""
     last = [(row["weights"], row["curve"][-1][1]) for row in rows]
-    by_size = np.polyfit(*np.log(np.array(last)).T, 1)[0]
-    by_tokens = np.polyfit(*np.log(np.array(rows[-1]["curve"])).T, 1)[0]
-    return {"weights": float(by_size), "tokens": float(by_tokens)}
+    return {"weights": _slope(last), "tokens": _slope(rows[-1]["curve"])}
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    """Of the line through the logarithms."""
+    at, loss = np.log(np.array(points, dtype=np.float64)).T
+    return float(np.polyfit(at, loss, 1)[0])
 
 
 def _tokens(options: argparse.Namespace, split: str) -> list[TokenisedUtterance]:
