@@ -14,7 +14,7 @@ import uuid
 from datetime import timedelta
 
 import torch
-from torch.distributed import PrefixStore, Store, TCPStore
+from torch.distributed import PrefixStore, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 __all__ = ["agreed_word", "join_group"]
 
