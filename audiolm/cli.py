@@ -1,7 +1,8 @@
 """``audiolm-audit train``: every part of an AudioLM from recordings, one part at a time or all in order.
 
-Parts: codec, w2v-bert, semantic (k-means on w2v-BERT features), stage-semantic, stage-coarse, stage-fine, model
-(the parts put together, ready for from_pretrained). A run that was killed, at any moment, goes on with --resume and
+Parts: codec, w2v-bert, semantic (k-means on w2v-BERT features), stage-semantic, stage-coarse, stage-fine,
+stage-parallel, model (the parts put together, ready for from_pretrained); tokens fills the stages' token cache alone,
+in as many processes as torchrun starts. A run that was killed, at any moment, goes on with --resume and
 writes the log it would have written. Exit codes: 0 done, 2 bad input, 143 stopped by SIGTERM with the state saved.
 """
 
@@ -98,7 +99,7 @@ def _describe(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     from audiolm.presets import PRESETS
     from audiolm.processes import STRATEGIES
-    from audiolm.recipe import PARTS
+    from audiolm.recipe import PARTS, TOKENS
     from audiolm.runtime import PRECISIONS
 
     parser = argparse.ArgumentParser(
@@ -109,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("part", nargs="?", choices=(*PARTS, "all"), help="what to train; later parts read earlier ones")
+    add("part", nargs="?", choices=(*PARTS, TOKENS, "all"), help="what to make; later parts read earlier ones")
     add("--data", type=Path, help="CSV manifest (utterance_id, path, split, speaker), pack, or folder of speakers")
     add("--out", type=Path, help="folder of the whole model, one sub-folder per part")
     add("--preset", choices=tuple(PRESETS), help="sizes (default: nano, or the recipe's)")

@@ -17,7 +17,7 @@ from audiolm.codec.magnitude_discriminator import MagnitudeDiscriminator
 from audiolm.optimisation import Optimiser, OptimiserConfig
 from audiolm.runtime import Part, Runtime
 
-__all__ = ["Adversary", "AdversaryConfig"]
+__all__ = ["Adversary", "AdversaryConfig", "discriminator_for"]
 
 Compare = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 
@@ -41,14 +41,17 @@ class AdversaryConfig:
     balanced: bool = True
 
 
+def discriminator_for(codec: CodecConfig, config: AdversaryConfig) -> nn.Module:
+    """The networks that judge what ``codec`` decodes, freshly made."""
+    return MagnitudeDiscriminator() if codec.front_end == "magnitude" else Discriminator(config.discriminator)
+
+
 class Adversary:
     """One step is :meth:`begin`, :meth:`judge` for each part of the batch, :meth:`update`."""
 
     def __init__(self, codec: CodecConfig, config: AdversaryConfig, runtime: Runtime) -> None:
         self.config, self.runtime = config, runtime
-        magnitude = codec.front_end == "magnitude"
-        network: nn.Module = MagnitudeDiscriminator() if magnitude else Discriminator(config.discriminator)
-        self.discriminator = network.to(runtime.device)
+        self.discriminator = discriminator_for(codec, config).to(runtime.device)
         self.optimiser = Optimiser(self.discriminator, config.optimiser, runtime)
         self.balancer = GradientBalancer(
             {

@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiolm.packed_speech import INDEX, PackedSamples, read_pack
+from audiolm.packed_speech import PackedSamples, packs_in, read_pack
 
-__all__ = ["Recording", "check_disjoint", "draw_crops", "read_recordings", "rows_of", "split_of_speaker"]
+__all__ = ["Chances", "Recording", "check_disjoint", "draw_crops", "read_recordings", "rows_of", "split_of_speaker"]
 
 NEEDED = ("utterance_id", "path", "split", "speaker")
 HELD_OUT_SHARE = 0.05
@@ -32,6 +33,26 @@ class Recording:
     samples: Any
 
 
+class Chances:
+    """Draws places of ``lengths`` in proportion to them: the numbers ``Generator.choice`` gives, from sums made once,
+    so that a step's cost does not grow with the recordings.
+
+    Raises:
+        ValueError: all lengths are 0.
+    """
+
+    def __init__(self, lengths: Sequence[int] | np.ndarray) -> None:
+        given = np.asarray(lengths, dtype=np.float64)
+        if not given.sum():
+            raise ValueError(f"{len(given)} recordings hold no samples; give at least one with sound")
+        sums = (given / given.sum()).cumsum()
+        self._sums = sums / sums[-1]
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """``count`` places, with repetition."""
+        return self._sums.searchsorted(rng.random(count), side="right")
+
+
 def read_recordings(
     source: str | Path,
     *,
@@ -40,7 +61,7 @@ def read_recordings(
     kind: str = "speech",
     max_seconds_per_speaker: float | None = None,
 ) -> list[Recording]:
-    """Recordings of one ``split`` of a CSV manifest, of a pack, or of a folder of audio.
+    """Recordings of one ``split`` of a CSV manifest, of a pack, of a folder of packs, or of a folder of audio.
 
     A manifest has columns utterance_id, path, split, speaker and perhaps kind. A folder's speakers are its
     sub-folders, shared out by :func:`split_of_speaker`. ``max_seconds_per_speaker`` caps speakers that would outweigh
@@ -65,8 +86,8 @@ def read_recordings(
 
 def rows_of(source: Path, sample_rate_hz: int, *, split: str, kind: str) -> Iterator[tuple[Mapping[str, str], Any]]:
     """Rows of one split and kind, each with its packed samples or with a function from rate to samples."""
-    if (source / INDEX).is_file():
-        found: Any = read_pack(source, sample_rate_hz)
+    if packs := packs_in(source):
+        found: Any = chain.from_iterable(read_pack(pack, sample_rate_hz) for pack in packs)
     elif source.is_dir():
         found = _folder_rows(source)
     else:
@@ -96,18 +117,24 @@ def split_of_speaker(speaker: str) -> str:
     return "dev" if place < HELD_OUT_SHARE else "train"
 
 
-def draw_crops(recordings: list[Recording], *, batch: int, length: int, rng: np.random.Generator) -> Tensor:
+def draw_crops(
+    recordings: list[Recording],
+    *,
+    batch: int,
+    length: int,
+    rng: np.random.Generator,
+    chances: Chances | None = None,
+) -> Tensor:
     """Random crops ``[batch, length]``, drawn in proportion to recording length; short recordings end in silence.
+
+    ``chances``: of the recordings, made once by whoever draws often.
 
     Raises:
         ValueError: no recording has a sample.
     """
-    lengths = np.array([len(item.samples) for item in recordings], dtype=np.float64)
-    if not lengths.sum():
-        raise ValueError(f"{len(recordings)} recordings hold no samples; give at least one with sound")
-    chosen = rng.choice(len(recordings), size=batch, p=lengths / lengths.sum())
+    chances = chances or Chances([len(item.samples) for item in recordings])
     crops = np.zeros((batch, length), dtype=np.float32)
-    for row, index in enumerate(chosen):
+    for row, index in enumerate(chances.draw(batch, rng)):
         samples = recordings[index].samples
         start = int(rng.integers(0, max(1, len(samples) - length + 1)))
         piece = samples[start : start + length]

@@ -14,18 +14,24 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from audiolm.codec.config import CodecConfig
 from audiolm.codec.soundstream import SoundStream
+from audiolm.codec_adversary import AdversaryConfig, discriminator_for
 from audiolm.delayed import DelayedStage
 from audiolm.parallel import ParallelStage
 from audiolm.presets import Preset
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBert
 from audiolm.stages import FRAME_RATE_HZ, Stage, StageConfig
 from audiolm.tokens import FRAMES_PER_SEMANTIC
+from audiolm.train_stages import StageTraining
 
-__all__ = ["PartFacts", "describe_preset"]
+__all__ = ["PartFacts", "describe_preset", "stage_facts"]
 
 TRAINING_FACTOR = 3
 """Forward, gradient of the inputs, gradient of the weights."""
+CONTEST_FACTOR = 8
+"""Passes of the discriminators in a step, in forward passes over one side: both sides forwards (2), the discriminators'
+own gradients (4), the gradients of two losses at the decoder's output (2)."""
 COUNTED_FRAMES = 8
 """Frames of codes on which the codec's arithmetic is counted; convolutions cost the same for every frame."""
 
@@ -54,7 +60,7 @@ class PartFacts:
 
 def describe_preset(preset: Preset) -> list[PartFacts]:
     """Facts of every part that is trained by gradient."""
-    stages = [_stage(preset, kind) for kind in preset.stages]
+    stages = [stage_facts(config, preset.stage_training[kind]) for kind, config in preset.stages.items()]
     return [
         _codec(preset),
         _w2v_bert(preset),
@@ -74,14 +80,27 @@ def _codec(preset: Preset) -> PartFacts:
             codec.decoder(codec.latents(samples))
     frames = -(-int(training.seconds * config.sample_rate_hz) // config.hop)
     search = 2 * config.n_levels * config.codebook_size * config.latent_dim
-    forward = frames * (counter.get_total_flops() / COUNTED_FRAMES * TRAINING_FACTOR + search)
+    flops = frames * (counter.get_total_flops() / COUNTED_FRAMES * TRAINING_FACTOR + search)
+    if training.adversary is not None:
+        flops += CONTEST_FACTOR * _judging(config, training.adversary, training.seconds)
     return PartFacts(
         "codec",
         _numbers(codec),
         training.batch * frames,
-        float(training.batch * forward),
+        float(training.batch * flops),
         training.optimiser.steps,
     )
+
+
+def _judging(config: CodecConfig, adversary: AdversaryConfig, seconds: float) -> int:
+    """Operations of the discriminators' forward pass over one crop."""
+    counter = FlopCounterMode(display=False)
+    with torch.device("meta"):
+        network = discriminator_for(config, adversary).eval()
+        samples = torch.empty(1, int(seconds * config.sample_rate_hz))
+        with counter, torch.no_grad():
+            network(samples)
+    return counter.get_total_flops()
 
 
 def _w2v_bert(preset: Preset) -> PartFacts:
@@ -112,20 +131,21 @@ def _subsampling(module: nn.Module, n_mels: int) -> int:
     return 2 * module.weight.numel() * places
 
 
-def _stage(preset: Preset, kind: str) -> PartFacts:
-    config, training = preset.stages[kind], preset.stage_training[kind]
+def stage_facts(config: StageConfig, training: StageTraining) -> PartFacts:
+    """Facts of one stage, also of one that no preset has."""
     with torch.device("meta"):
         stage = Stage(config)
     length = _positions(config)
     shape = config.transformer
-    matrices = sum(m.weight.numel() for m in stage.modules() if isinstance(m, nn.Linear)) + stage.head.numel()
+    matrices = sum(m.weight.numel() for m in stage.modules() if isinstance(m, nn.Linear))
     attention = 2 * length * shape.dim * shape.layers  # causal: half of 4 x length x width
     tokens = training.batch * length
+    head = 2 * training.batch * config.window * stage.head.numel()  # a target reads the rows of its own level
     return PartFacts(
-        f"stage-{kind}",
+        f"stage-{config.layout.kind}",
         _numbers(stage),
         tokens,
-        float(tokens * (2 * matrices + attention) * TRAINING_FACTOR),
+        float((tokens * (2 * matrices + attention) + head) * TRAINING_FACTOR),
         training.optimiser.steps,
     )
 

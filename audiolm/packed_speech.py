@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-__all__ = ["INDEX", "PackedSamples", "read_pack", "write_pack"]
+__all__ = ["INDEX", "PackedSamples", "packs_in", "read_pack", "write_pack"]
 
 INDEX = "pack.json"
 PIECE_BYTES = 60 * 2**20
@@ -76,6 +76,13 @@ def write_pack(
     document = {"format": "audiolm-pack", "version": 1, "sample_rate_hz": sample_rate_hz, "recordings": rows}
     (folder / INDEX).write_text(json.dumps(document), encoding="utf-8")
     return [*files, folder / INDEX]
+
+
+def packs_in(folder: Path) -> list[Path]:
+    """The folder itself if it is a pack, or its sub-folders that are (a corpus packed by many jobs), by name."""
+    if (folder / INDEX).is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{INDEX}"))
 
 
 def read_pack(folder: Path, sample_rate_hz: int) -> list[tuple[dict[str, str], PackedSamples]]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiolm.meeting import PATIENCE, join_group
 from audiolm.runtime import Part, Runtime, resolve_device
 
 __all__ = ["STRATEGIES", "FabricRuntime", "started_by_torchrun", "runtime_for"]
@@ -56,6 +57,7 @@ class FabricRuntime(Runtime):
             num_nodes=max(1, self.world // local),
             strategy=_strategy(strategy, self.world),
         )
+        join_group(kind)
         self.fabric.launch()
         self.rank = self.fabric.global_rank
         self.device = self.fabric.device
@@ -121,8 +123,8 @@ def _strategy(name: str, world: int) -> Any:
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy  # pyright: ignore[reportMissingImports]
 
     if name == "ddp":
-        return DDPStrategy(broadcast_buffers=False)
-    return ModelParallelStrategy(_shard, data_parallel_size=world, tensor_parallel_size=1)
+        return DDPStrategy(broadcast_buffers=False, timeout=PATIENCE)
+    return ModelParallelStrategy(_shard, data_parallel_size=world, tensor_parallel_size=1, timeout=PATIENCE)
 
 
 def _shard(module: Any, mesh: Any) -> nn.Module:

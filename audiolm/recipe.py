@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,13 +27,13 @@ from audiolm.codebook_start import (
 from audiolm.codec.soundstream import PART as CODEC_PART
 from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
-from audiolm.delayed import DelayedConfig
-from audiolm.parallel import ParallelConfig
+from audiolm.delayed import DelayedConfig, DelayedStage
+from audiolm.parallel import ParallelConfig, ParallelStage
 from audiolm.presets import Preset, load_preset
 from audiolm.runtime import Runtime
 from audiolm.semantic.tokenizer import load_tokenizer
 from audiolm.speed_variants import at_speeds
-from audiolm.stages import StageConfig
+from audiolm.stages import Stage, StageConfig
 from audiolm.token_cache import tokenised
 from audiolm.train_codec import CodecTask
 from audiolm.train_delayed import DelayedTask
@@ -41,7 +42,7 @@ from audiolm.train_semantic import W2vBertTask, fit_kmeans
 from audiolm.train_stages import StageTask, TokenisedUtterance
 from audiolm.training import LoopConfig, TrainingTask, train
 
-__all__ = ["PARTS", "Recipe", "finished", "read_recipe", "train_part"]
+__all__ = ["PARTS", "TOKENS", "Recipe", "finished", "read_recipe", "train_part"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,16 @@ PARTS = (
     "stage-delayed",
     "model",
 )
+TOKENS = "tokens"
+"""The stages' token cache alone, which the first stage would fill otherwise: for a job of many processes."""
 RECIPE_KEYS = ("preset", "seed", "max_seconds_per_speaker", "speeds", "semantic_bundle", "bundle_layer", "shares")
 BUNDLE_LAYER = 9
 WARM_STEPS, TIMED_STEPS = 2, 8
 """Steps of a throw-away task by which a time budget is turned into a number of steps."""
+KMEANS_HOURS = 20.0
+"""Of speech whose features are clustered: 1.8 million frames, 7 GB at the width of w2v-BERT XL."""
+KMEANS = 1_000_000_009
+"""Stream of the draw of these hours, apart from every step's."""
 SAFETY = 0.92
 """Share of a part's budget that its steps may take; validation, saving and reading need the rest."""
 
@@ -132,7 +139,7 @@ def train_part(part: str, recipe: Recipe) -> dict[str, Any]:
     Raises:
         ValueError: unknown part, a part it rests on is missing, or its folder is in use without ``resume``.
     """
-    special = {"semantic": _fit_semantic, "model": _assemble}
+    special = {"semantic": _fit_semantic, "model": _assemble, TOKENS: _fill_tokens}
     if part in special:
         return special[part](recipe)
     makers: dict[str, Maker] = {
@@ -225,32 +232,40 @@ def _w2v_bert(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     kind = part.removeprefix("stage-")
     training = recipe.training_of(part, recipe.preset.stage_training[kind], steps)
-    train_tokens, dev_tokens = _tokens(recipe)
-    task = StageTask(train_tokens, dev_tokens, _fitted(recipe, kind), training, recipe.runtime)
-    if kind != "semantic" and (codebooks := _codebooks(recipe)) is not None:
-        start_stage_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
-        task.optimiser.restart_average()
-    return task
+    codebooks = None if kind == "semantic" else _codebooks(recipe)
+
+    def start(stage: Stage) -> None:
+        if codebooks is not None:
+            start_stage_from_codebooks(stage, codebooks, torch.Generator().manual_seed(recipe.seed))
+
+    heard, held_out = _tokens(recipe)
+    return StageTask(heard, held_out, _fitted(recipe, kind), training, recipe.runtime, start)
 
 
 def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.parallel_training, steps)
     config = _for_tokens(recipe.preset.parallel, part, recipe)
-    task = ParallelTask(*_tokens(recipe), config, training, recipe.runtime)
-    if (codebooks := _codebooks(recipe)) is not None:
-        start_parallel_from_codebooks(task.model, codebooks)
-        task.optimiser.restart_average()
-    return task
+    codebooks = _codebooks(recipe)
+
+    def start(stage: ParallelStage) -> None:
+        if codebooks is not None:
+            start_parallel_from_codebooks(stage, codebooks)
+
+    heard, held_out = _tokens(recipe)
+    return ParallelTask(heard, held_out, config, training, recipe.runtime, start)
 
 
 def _delayed(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.delayed_training, steps)
     config = _for_tokens(recipe.preset.delayed, part, recipe)
-    task = DelayedTask(*_tokens(recipe), config, training, recipe.runtime)
-    if (codebooks := _codebooks(recipe)) is not None:
-        start_delayed_from_codebooks(task.model, codebooks, torch.Generator().manual_seed(recipe.seed))
-        task.optimiser.restart_average()
-    return task
+    codebooks = _codebooks(recipe)
+
+    def start(stage: DelayedStage) -> None:
+        if codebooks is not None:
+            start_delayed_from_codebooks(stage, codebooks, torch.Generator().manual_seed(recipe.seed))
+
+    heard, held_out = _tokens(recipe)
+    return DelayedTask(heard, held_out, config, training, recipe.runtime, start)
 
 
 OtherConfig = TypeVar("OtherConfig", ParallelConfig, DelayedConfig)
@@ -264,11 +279,10 @@ def _for_tokens(config: OtherConfig | None, part: str, recipe: Recipe) -> OtherC
 
 
 def _codebooks(recipe: Recipe) -> Tensor | None:
-    """Codebooks ``[level, code, latent]`` that stages start from; None for a foreign codec, and where FSDP has cut the
-    stage into shards before it can be started."""
-    if stored_part(recipe.export("codec")) != CODEC_PART or getattr(recipe.runtime, "strategy", "") == "fsdp":
+    """Codebooks ``[level, code, latent]`` that stages start from; None for a foreign codec."""
+    if stored_part(recipe.export("codec")) != CODEC_PART:
         return None
-    return SoundStream.load(recipe.export("codec")).quantizer.codebooks.to(recipe.runtime.device)
+    return SoundStream.load(recipe.export("codec")).quantizer.codebooks
 
 
 def _tokens(recipe: Recipe) -> list[list[TokenisedUtterance]]:
@@ -289,7 +303,7 @@ def _fitted(recipe: Recipe, kind: str) -> StageConfig:
 def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
     record: dict[str, Any] = {"finished": True}
     if recipe.runtime.is_main:
-        speech = [item.samples for item in recipe.recordings("train")]
+        speech = _spread([item.samples for item in recipe.recordings("train")], recipe)
         record["recordings"] = len(speech)
         if recipe.semantic_bundle:
             _fit_bundle(recipe, speech, record)
@@ -309,6 +323,14 @@ def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
     return record
 
 
+def _spread(speech: list[Any], recipe: Recipe) -> list[Any]:
+    """All of it, or some twenty hours drawn from the whole: features of more would not fit into memory."""
+    lengths = np.array([len(item) for item in speech], dtype=np.int64)
+    order = np.random.default_rng([recipe.seed, KMEANS]).permutation(len(speech))
+    needed = 1 + int(lengths[order].cumsum().searchsorted(KMEANS_HOURS * 3600 * recipe.preset.codec.sample_rate_hz))
+    return [speech[index] for index in sorted(order[:needed])]
+
+
 def _fit_bundle(recipe: Recipe, speech: list[Any], record: Mapping[str, Any]) -> None:
     """Clusters over a torchaudio bundle in place of our w2v-BERT; its weights are fetched where they are not cached."""
     from audiolm.semantic.bundles import BundleTokenizer, BundleTokenizerConfig, load_bundle
@@ -320,6 +342,12 @@ def _fit_bundle(recipe: Recipe, speech: list[Any], record: Mapping[str, Any]) ->
     BundleTokenizer.fit(config, load_bundle(config.bundle), waves, seed=recipe.seed).save(
         recipe.export("semantic"), record
     )
+
+
+def _fill_tokens(recipe: Recipe) -> dict[str, Any]:
+    """Tokens of both splits, each process its share of the shards."""
+    training, held_out = _tokens(recipe)
+    return {"recordings": len(training) + len(held_out), "finished": True}
 
 
 def _assemble(recipe: Recipe) -> dict[str, Any]:

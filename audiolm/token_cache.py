@@ -52,6 +52,7 @@ def tokenised(
     shards = [recordings[at : at + SHARD_RECORDINGS] for at in range(0, len(recordings), SHARD_RECORDINGS)]
     paths = [cache_folder / f"tokens-{_key(tokenizers, shard)[:16]}.safetensors" for shard in shards]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
+    runtime.barrier()  # nobody writes before everybody has looked: all share out the same list
     own = missing[runtime.rank :: runtime.world]
     if own:
         codec = load_acoustic(codec_folder).to(runtime.device)
@@ -61,6 +62,12 @@ def tokenised(
             logger.info("tokens: shard %d of %d", done + 1, len(own))
             _write(paths[index], shards[index], codec, tokenizer, runtime.device)
     runtime.barrier()
+    unseen = [path for path in paths if not path.exists()]
+    if unseen:
+        raise ValueError(
+            f"{unseen[0]}: made by another process and not seen by process {runtime.rank} ({len(unseen)} such); all"
+            " nodes must see one --out, on a shared file system"
+        )
     found = []
     for shard, path in zip(shards, paths, strict=True):
         arrays = _mapped(path)

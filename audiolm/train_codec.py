@@ -19,7 +19,7 @@ from audiolm.codec.quantizer import BatchShare, Quantized
 from audiolm.codec.soundstream import PART, SoundStream
 from audiolm.codec_adversary import Adversary, AdversaryConfig
 from audiolm.codec_validation import validate_codec
-from audiolm.dataset import Recording, draw_crops
+from audiolm.dataset import Chances, Recording, draw_crops
 from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
 from audiolm.runtime import Part, Runtime
 
@@ -70,6 +70,7 @@ class CodecTask:
         runtime: Runtime | None = None,
     ) -> None:
         self.config, self.training, self.held_out = config, training, held_out
+        self.chances = Chances([len(item.samples) for item in training])
         if config.decoder_only and start is None:
             raise ValueError("decoder_only keeps the codes of a trained codec; name the codec to start from")
         self.runtime = runtime or Runtime()
@@ -179,17 +180,18 @@ class CodecTask:
 
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         details = record | {"training": config_to_dict(self.config), "recordings": len(self.training)}
-        save_part(
-            folder,
-            part=PART,
-            config=config_to_dict(self.codec.config),
-            state_dict=self.optimiser.average,
-            record=details,
-        )
+        if self.runtime.is_main:
+            save_part(
+                folder,
+                part=PART,
+                config=config_to_dict(self.codec.config),
+                state_dict=self.optimiser.average,
+                record=details,
+            )
 
     def _crops(self, count: int, seconds: float, rng: np.random.Generator) -> Tensor:
         length = int(seconds * self.codec.config.sample_rate_hz)
-        return draw_crops(self.training, batch=count, length=length, rng=rng)
+        return draw_crops(self.training, batch=count, length=length, rng=rng, chances=self.chances)
 
     def _levels_kept(self, rng: np.random.Generator) -> int:
         """How many levels this batch keeps: half of the batches lose some of the last ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from audiolm import checkpoint
+from audiolm.dataset import Chances
 from audiolm.delay_pattern import HIDDEN
 from audiolm.delayed import DelayedConfig, DelayedRows, DelayedStage
 from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
@@ -66,7 +67,9 @@ class DelayedTask:
         config: DelayedConfig,
         training: DelayedTraining | None = None,
         runtime: Runtime | None = None,
+        start: Callable[[DelayedStage], None] | None = None,
     ) -> None:
+        """``start`` sets first weights other than random ones, before the runtime may cut the model into shards."""
         self.config = config
         self.training = training or DelayedTraining()
         self.runtime = runtime or Runtime()
@@ -75,6 +78,11 @@ class DelayedTask:
         with module_randomness(self.training.seed, 2**31 - 1):
             self.model = DelayedStage(config)
         self.model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
+        if start is not None:
+            start(self.model)
+        self.chances, self.dev_chances = (
+            Chances([len(item.semantic) for item in split]) for split in (self.train, self.dev)
+        )
         self.dropout = RowRandomness()
         self.dropout.install(self.model)
         self.run = self.runtime.wrap(self.model, "loss")
@@ -84,13 +92,13 @@ class DelayedTask:
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
         rng = np.random.default_rng([self.training.seed, step])
-        crops = [self._hidden(crop, rng) for crop in self._crops(self.train, rng)]
+        crops = [self._hidden(crop, rng) for crop in self._crops(self.train, self.chances, rng)]
         sizes = np.array([crop.codes.shape[1] for crop in crops])
         report: dict[str, float] = {}
         self.optimiser.zero()
         for part in self.runtime.parts(len(crops)):
             weight = float(sizes[part.rows].sum() / sizes.sum())
-            rows = self._rows(crops[part.rows])
+            rows = self._rows(crops, part.rows)
             self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
             with self.runtime.part_of_step(self.model, part):
                 with self.runtime.autocast():
@@ -107,7 +115,7 @@ class DelayedTask:
         losses = []
         with self.optimiser.averaged(), torch.no_grad():
             for _ in range(self.training.validation_batches):
-                values = self.run.loss(self._rows(self._crops(self.dev, rng)), self._weights())
+                values = self.run.loss(self._rows(self._crops(self.dev, self.dev_chances, rng)), self._weights())
                 losses.append([float(value) for value in values])
         loss, coarse, accuracy = np.mean(losses, axis=0).tolist()
         return {"loss": loss, "coarse": coarse, "accuracy": accuracy}
@@ -122,22 +130,23 @@ class DelayedTask:
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         """Write the averaged weights as part ``stage_delayed``."""
         record = {**record, "training": checkpoint.config_to_dict(self.training)}
-        self.model.save(folder, record, self.optimiser.exported())
+        weights = self.optimiser.exported()
+        if self.runtime.is_main:
+            self.model.save(folder, record, weights)
 
     def _weights(self) -> torch.Tensor:
         weights = torch.full((self.config.n_levels,), self.training.fine_weight, device=self.runtime.device)
         weights[: self.config.n_coarse] = 1.0
         return weights
 
-    def _crops(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> list[_Crop]:
+    def _crops(self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator) -> list[_Crop]:
         width = max(1, (self.training.crop or self.config.window) // FRAMES_PER_SEMANTIC)
-        lengths = np.array([len(item.semantic) for item in speech], dtype=np.float64)
         crops = []
-        for index in rng.choice(len(speech), size=self.training.batch, p=lengths / lengths.sum()):
+        for index in chances.draw(self.training.batch, rng):
             item = speech[index]
             start = crop_start(item, width, rng)
-            codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC]
-            crops.append(_Crop(item.semantic[start : start + width], codes, codes))
+            codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC].astype(np.int64)
+            crops.append(_Crop(item.semantic[start : start + width].astype(np.int64), codes, codes))
         return crops
 
     def _hidden(self, crop: _Crop, rng: np.random.Generator) -> _Crop:
@@ -148,6 +157,7 @@ class DelayedTask:
             return crop._replace(semantic=np.full_like(crop.semantic, HIDDEN), heard=heard)
         return crop._replace(heard=heard)
 
-    def _rows(self, crops: Sequence[_Crop]) -> DelayedRows:
+    def _rows(self, crops: Sequence[_Crop], rows: slice = slice(None)) -> DelayedRows:
+        """Rows of crops, all padded to the longest of the batch, so that dropout is the same in whatever part."""
         arrays = (stacked(list(values), HIDDEN) for values in zip(*crops, strict=True))
-        return DelayedRows(*(array.to(self.runtime.device) for array in arrays))
+        return DelayedRows(*(array[rows].to(self.runtime.device) for array in arrays))

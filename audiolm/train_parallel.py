@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from audiolm import checkpoint
+from audiolm.dataset import Chances
 from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
 from audiolm.parallel import MaskedRows, ParallelConfig, ParallelStage
 from audiolm.row_dropout import RowRandomness
@@ -72,7 +73,9 @@ class ParallelTask:
         config: ParallelConfig,
         training: ParallelTraining | None = None,
         runtime: Runtime | None = None,
+        start: Callable[[ParallelStage], None] | None = None,
     ) -> None:
+        """``start`` sets first weights other than random ones, before the runtime may cut the model into shards."""
         self.config = config
         self.training = training or ParallelTraining()
         self.runtime = runtime or Runtime()
@@ -81,6 +84,11 @@ class ParallelTask:
         with module_randomness(self.training.seed, 2**31 - 1):
             self.model = ParallelStage(config)
         self.model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
+        if start is not None:
+            start(self.model)
+        self.chances, self.dev_chances = (
+            Chances([len(item.semantic) for item in split]) for split in (self.train, self.dev)
+        )
         self.dropout = RowRandomness()
         self.dropout.install(self.model)
         self.run = self.runtime.wrap(self.model, "loss")
@@ -89,13 +97,13 @@ class ParallelTask:
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        crops = self._crops(self.train, np.random.default_rng([self.training.seed, step]))
+        crops = self._crops(self.train, self.chances, np.random.default_rng([self.training.seed, step]))
         sums = np.array([crop.weights.sum() for crop in crops])
         report: dict[str, float] = {}
         self.optimiser.zero()
         for part in self.runtime.parts(len(crops)):
             weight = float(sums[part.rows].sum() / sums.sum())
-            rows, weights = self._rows(crops[part.rows])
+            rows, weights = self._rows(crops, part.rows)
             self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
             with self.runtime.part_of_step(self.model, part):
                 with self.runtime.autocast():
@@ -112,7 +120,7 @@ class ParallelTask:
         losses = []
         with self.optimiser.averaged(), torch.no_grad():
             for _ in range(self.training.validation_batches):
-                rows, weights = self._rows(self._crops(self.dev, rng))
+                rows, weights = self._rows(self._crops(self.dev, self.dev_chances, rng))
                 loss, accuracy = self.run.loss(rows, (weights == 1).to(weights))
                 losses.append((float(loss), float(accuracy)))
         means = np.mean(losses, axis=0)
@@ -128,19 +136,19 @@ class ParallelTask:
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         """Write the averaged weights as part ``stage_parallel``."""
         record = {**record, "training": checkpoint.config_to_dict(self.training)}
-        self.model.save(folder, record, self.optimiser.average)
+        weights = self.optimiser.exported()
+        if self.runtime.is_main:
+            self.model.save(folder, record, weights)
 
-    def _crops(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> list[_Crop]:
-        lengths = np.array([len(item.semantic) for item in speech], dtype=np.float64)
-        chosen = rng.choice(len(speech), size=self.training.batch, p=lengths / lengths.sum())
-        return [self._crop(speech[index], rng) for index in chosen]
+    def _crops(self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator) -> list[_Crop]:
+        return [self._crop(speech[index], rng) for index in chances.draw(self.training.batch, rng)]
 
     def _crop(self, item: TokenisedUtterance, rng: np.random.Generator) -> _Crop:
         """A random stretch of at most the crop's length, with its mask."""
         width = max(1, (self.training.crop or self.config.window) // FRAMES_PER_SEMANTIC)
         start = crop_start(item, width, rng)
-        semantic = np.repeat(item.semantic[start : start + width], FRAMES_PER_SEMANTIC)
-        codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC]
+        semantic = np.repeat(item.semantic[start : start + width].astype(np.int64), FRAMES_PER_SEMANTIC)
+        codes = item.codes[:, start * FRAMES_PER_SEMANTIC : (start + width) * FRAMES_PER_SEMANTIC].astype(np.int64)
         frames = codes.shape[1]
         prompt = int(rng.integers(frames)) * int(rng.random() < self.training.prompt_share)
         chances = np.arange(1, self.config.n_levels + 1) ** -self.training.level_power
@@ -156,16 +164,17 @@ class ParallelTask:
         weights[level] = hidden
         return _Crop(semantic[:frames], codes, masked, weights)
 
-    def _rows(self, crops: Sequence[_Crop]) -> tuple[MaskedRows, torch.Tensor]:
-        """Crops padded on the right, and the weight of each code, ``[batch, level, frame]``."""
+    def _rows(self, crops: Sequence[_Crop], rows: slice = slice(None)) -> tuple[MaskedRows, torch.Tensor]:
+        """Rows of crops padded on the right, and the weight of each code, ``[row, level, frame]``. All are padded to
+        the longest of the batch, so that a row has the same dropout in whatever part it is."""
         valid = stacked([np.ones(len(crop.semantic), dtype=bool) for crop in crops])
         arrays = (stacked(list(values)) for values in zip(*crops, strict=True))
-        semantic, codes, masked, weights, valid = (array.to(self.runtime.device) for array in (*arrays, valid))
+        semantic, codes, masked, weights, valid = (array[rows].to(self.runtime.device) for array in (*arrays, valid))
         return MaskedRows(semantic, codes, masked, valid), weights
 
 
 def tokens_checked(speech: Sequence[TokenisedUtterance], what: str, levels: int, part: str) -> list[TokenisedUtterance]:
-    """``speech`` as int64 with its first ``levels``.
+    """``speech`` with its first ``levels``, as it is stored (mapped from disk).
 
     Raises:
         ValueError: no utterance, fewer levels, or tokens and codes that do not cover the same time.
@@ -175,7 +184,7 @@ def tokens_checked(speech: Sequence[TokenisedUtterance], what: str, levels: int,
     checked = []
     for index, item in enumerate(speech):
         where = f"{what} utterance {index}"
-        semantic, codes = np.asarray(item.semantic, dtype=np.int64), np.asarray(item.codes, dtype=np.int64)
+        semantic, codes = np.asarray(item.semantic), np.asarray(item.codes)
         if semantic.ndim != 1 or codes.ndim != 2 or len(semantic) == 0 or len(codes) < levels:
             raise ValueError(
                 f"{where}: semantic {semantic.shape} and codes {codes.shape}; give [frame] and [{levels}, frame]"
@@ -191,8 +200,11 @@ def tokens_checked(speech: Sequence[TokenisedUtterance], what: str, levels: int,
 
 def code_counts(speech: Sequence[TokenisedUtterance], levels: int, size: int) -> torch.Tensor:
     """How often each code occurs, ``[level, code]``."""
-    rows = [np.concatenate([item.codes[level] for item in speech]) for level in range(levels)]
-    return torch.stack([torch.bincount(torch.from_numpy(row), minlength=size) for row in rows])
+    first = np.arange(levels)[:, None] * size
+    counts = np.zeros(levels * size, dtype=np.int64)
+    for item in speech:
+        counts += np.bincount((item.codes + first).ravel(), minlength=levels * size)
+    return torch.from_numpy(counts.reshape(levels, size))
 
 
 def crop_start(item: TokenisedUtterance, width: int, rng: np.random.Generator) -> int:

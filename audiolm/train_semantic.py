@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from audiolm import checkpoint
+from audiolm.dataset import Chances
 from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, module_randomness
 from audiolm.packed_speech import PackedSamples
 from audiolm.row_dropout import RowRandomness
@@ -99,8 +100,7 @@ class W2vBertTask:
         self.labels = _checked_labels(train, labels, self.config.classes, "training")
         self.dev_labels = _checked_labels(dev, dev_labels, self.config.classes, "development")
         self.train, self.dev = _usable(train, "training"), _usable(dev, "development")
-        seconds = np.array([len(wave) for wave in self.train], dtype=np.float64)
-        self.weights = seconds / seconds.sum()
+        self.chances = Chances([len(wave) for wave in self.train])
         with module_randomness(self.training.seed, -1 % 2**31):
             self.model = W2vBert(self.config)
         self._start_codebook()
@@ -113,7 +113,7 @@ class W2vBertTask:
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
         rng = np.random.default_rng([self.training.seed, step])
-        batch = self._batch(self.train, self.labels, self.weights, rng)
+        batch = self._batch(self.train, self.labels, self.chances, rng)
         parts = self.runtime.parts(len(batch.waves))
         shares = self._shares(batch)
         report: dict[str, float] = {}
@@ -156,12 +156,12 @@ class W2vBertTask:
     def validate(self) -> dict[str, float]:
         """Losses on fixed crops of the development speech, with the averaged weights and fixed masks."""
         rng = np.random.default_rng([self.training.seed, 2**32 - 1])
-        shares = np.full(len(self.dev), 1.0 / len(self.dev))
+        even = Chances(np.ones(len(self.dev)))
         every = slice(0, self.training.batch)
         rows: list[dict[str, float]] = []
         with self.optimiser.averaged(), torch.no_grad():
             for _ in range(max(1, self.training.validation_crops // self.training.batch)):
-                batch = self._batch(self.dev, self.dev_labels, shares, rng).rows(every, self.runtime.device)
+                batch = self._batch(self.dev, self.dev_labels, even, rng).rows(every, self.runtime.device)
                 losses = self.run(batch.waves, batch.lengths, batch.mask, batch.draws, None, batch.labels)
                 rows.append(_floats(losses))
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -175,18 +175,20 @@ class W2vBertTask:
 
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         """Write the averaged weights as part ``w2v_bert``; :func:`fit_kmeans` makes a tokenizer of it."""
-        checkpoint.save_part(
-            folder,
-            part=PART,
-            config=checkpoint.config_to_dict(self.config),
-            state_dict=self.optimiser.exported(),
-            record={**record, "training": checkpoint.config_to_dict(self.training)},
-        )
+        weights = self.optimiser.exported()
+        if self.runtime.is_main:
+            checkpoint.save_part(
+                folder,
+                part=PART,
+                config=checkpoint.config_to_dict(self.config),
+                state_dict=weights,
+                record={**record, "training": checkpoint.config_to_dict(self.training)},
+            )
 
     def _batch(
-        self, speech: Sequence[Samples], labels: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator
+        self, speech: Sequence[Samples], labels: Sequence[np.ndarray], chances: Chances, rng: np.random.Generator
     ) -> _Batch:
-        waves, lengths, wanted = self._crops(speech, labels, shares, rng)
+        waves, lengths, wanted = self._crops(speech, labels, chances, rng)
         mask = draw_mask(lengths, waves.shape[1] // FRAME_SAMPLES, self.config, generator_for(rng))
         asked = frame_mask(lengths, mask.shape[1]) if self.config.predict_visible else mask
         if wanted is not None:
@@ -194,7 +196,7 @@ class W2vBertTask:
         return _Batch(waves, lengths, mask, asked, wanted, [int(seed) for seed in rng.integers(2**62, size=len(waves))])
 
     def _crops(
-        self, speech: Sequence[Samples], labels: Sequence[np.ndarray], shares: np.ndarray, rng: np.random.Generator
+        self, speech: Sequence[Samples], labels: Sequence[np.ndarray], chances: Chances, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Crops, their lengths in frames and their labels; with labels, crops start where a frame does."""
         count = self.training.batch
@@ -203,7 +205,7 @@ class W2vBertTask:
         waves = np.zeros((count, crop), dtype=np.float32)
         lengths = np.zeros(count, dtype=np.int64)
         wanted = np.full((count, frames), -1, dtype=np.int64)
-        for row, index in enumerate(rng.choice(len(speech), size=count, p=shares)):
+        for row, index in enumerate(chances.draw(count, rng)):
             wave = speech[index]
             start = int(rng.integers(max(1, len(wave) - crop + 1)))
             first = start // FRAME_SAMPLES
@@ -221,7 +223,7 @@ class W2vBertTask:
         rng = np.random.default_rng([self.training.seed, 2**32 - 2])
         spectra = []
         for _ in range(START_BATCHES):
-            waves, lengths, _ = self._crops(self.train, [], self.weights, rng)
+            waves, lengths, _ = self._crops(self.train, [], self.chances, rng)
             log_mel, valid = self.model.spectrum(waves, lengths)
             per_frame = log_mel.shape[1] // valid.shape[1]
             spectra.append(log_mel[valid.repeat_interleave(per_frame, dim=1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from audiolm import checkpoint
+from audiolm.dataset import Chances
 from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
@@ -56,7 +57,9 @@ class StageTask:
         config: StageConfig,
         training: StageTraining | None = None,
         runtime: Runtime | None = None,
+        start: Callable[[Stage], None] | None = None,
     ) -> None:
+        """``start`` sets first weights other than random ones, before the runtime may cut the model into shards."""
         self.config = config
         self.name = config.part
         self.training = training or StageTraining()
@@ -73,6 +76,11 @@ class StageTask:
             self.config = dataclasses.replace(config, frames_per_token=frames / runs)
         with module_randomness(self.training.seed, 2**31 - 1):
             self.model = Stage(self.config)
+        if start is not None:
+            start(self.model)
+        self.chances, self.dev_chances = (
+            Chances([len(item.semantic) for item in split]) for split in (self.train, self.dev)
+        )
         self.dropout = RowRandomness()
         self.dropout.install(self.model)
         self.run = self.runtime.wrap(self.model, "loss")
@@ -81,7 +89,7 @@ class StageTask:
 
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        batch = self._rows(self._crops(self.train, np.random.default_rng([self.training.seed, step])))
+        batch = self._rows(self._crops(self.train, self.chances, np.random.default_rng([self.training.seed, step])))
         learnt = (batch.targets >= 0).sum(axis=1)
         report: dict[str, float] = {}
         self.optimiser.zero()
@@ -103,7 +111,7 @@ class StageTask:
         rng = np.random.default_rng([self.training.seed, 2**32 - 1])
         with self.optimiser.averaged(), torch.no_grad():
             rows = [
-                _floats(self.run.loss(self._rows(self._crops(self.dev, rng))))
+                _floats(self.run.loss(self._rows(self._crops(self.dev, self.dev_chances, rng))))
                 for _ in range(self.training.validation_batches)
             ]
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -118,12 +126,12 @@ class StageTask:
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         """Write the averaged weights as the stage's part."""
         record = {**record, "training": checkpoint.config_to_dict(self.training)}
-        self.model.save(folder, record, self.optimiser.exported())
+        weights = self.optimiser.exported()
+        if self.runtime.is_main:
+            self.model.save(folder, record, weights)
 
-    def _crops(self, speech: Sequence[TokenisedUtterance], rng: np.random.Generator) -> list[_Crop]:
-        lengths = np.array([len(item.semantic) for item in speech], dtype=np.float64)
-        chosen = rng.choice(len(speech), size=self.training.batch, p=lengths / lengths.sum())
-        return [self._crop(speech[index], rng) for index in chosen]
+    def _crops(self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator) -> list[_Crop]:
+        return [self._crop(speech[index], rng) for index in chances.draw(self.training.batch, rng)]
 
     def _rows(self, crops: Sequence[_Crop]) -> TokenRows:
         conditions, targets, ends = zip(*crops, strict=True)

@@ -202,7 +202,7 @@ class _StopFlag:
 def _save(task: TrainingTask, folder: Path, state: _State, runtime: Runtime, meter: EnergyMeter) -> None:
     """The new state is complete before the old one goes: a kill leaves one of them whole."""
     tensors: dict[str, Tensor] = {}
-    skeleton = _flatten(task.state_dict(), "", tensors)
+    skeleton = _flatten(task.state_dict(), "", tensors, keep=runtime.is_main)
     spent, sources = _spent(state, runtime, meter)
     if not runtime.is_main:
         return
@@ -230,15 +230,20 @@ def _restore(task: TrainingTask, folder: Path) -> _State:
     return _State(**document["loop"])
 
 
-def _flatten(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Replace every tensor of a nested state by a reference; dictionaries become key-value lists (keys may be int)."""
+def _flatten(node: Any, path: str, tensors: dict[str, Tensor], *, keep: bool) -> Any:
+    """Replace every tensor of a nested state by a reference; dictionaries become key-value lists (keys may be int).
+
+    ``keep`` off: only help the others to put their tensors together (shards are asked for by all), and hold none.
+    """
     if isinstance(node, Tensor):
-        tensors[path] = whole(node.detach()).cpu().clone().contiguous()
+        complete = whole(node.detach())
+        if keep:
+            tensors[path] = complete.cpu().clone().contiguous()
         return {"tensor": path}
     if isinstance(node, Mapping):
-        return {"map": [[key, _flatten(value, f"{path}/{key}", tensors)] for key, value in node.items()]}
+        return {"map": [[key, _flatten(value, f"{path}/{key}", tensors, keep=keep)] for key, value in node.items()]}
     if isinstance(node, (list, tuple)):
-        return {"list": [_flatten(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]}
+        return {"list": [_flatten(value, f"{path}/{index}", tensors, keep=keep) for index, value in enumerate(node)]}
     return {"value": node}
 
 

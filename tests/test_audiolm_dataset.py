@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +14,14 @@ import torch
 
 from audiolm import token_cache
 from audiolm.audio import AudioClip, write_audio
-from audiolm.dataset import Recording, check_disjoint, draw_crops, read_recordings, split_of_speaker
+from audiolm.dataset import Chances, Recording, check_disjoint, draw_crops, read_recordings, split_of_speaker
 from audiolm.packed_speech import PackedSamples, read_pack, write_pack
+from audiolm.runtime import Runtime
 from audiolm.token_cache import tokenised
+from audiolm.train_stages import TokenisedUtterance
 
 RATE = 16_000
+ROOT = Path(__file__).parents[1]
 
 
 def noise(count: int, seed: int) -> np.ndarray:
@@ -148,3 +155,76 @@ def test_tokens_are_computed_once_per_shard_and_mapped(tmp_path: Path) -> None:
     changed = [Recording("u0", "s", -noise(3_000, 0)), *speech[1:]]
     tokenised(changed, Path("codec"), Path("semantic_bundle"), tmp_path)
     assert _Codec.calls == 13
+
+
+class _OneOfTwo(Runtime):
+    """Process ``rank`` of two, as threads that wait for each other."""
+
+    world = 2
+
+    def __init__(self, rank: int, meeting: threading.Barrier | None) -> None:
+        super().__init__()
+        self.rank, self.meeting = rank, meeting
+
+    def barrier(self) -> None:
+        if self.meeting is not None:
+            self.meeting.wait(20)
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_process_that_comes_late_leaves_no_shard_out(tmp_path: Path) -> None:
+    speech = [Recording(f"u{index}", "s", noise(3_000 + index, index)) for index in range(9)]
+    meeting = threading.Barrier(2)
+
+    def one(rank: int) -> list[TokenisedUtterance]:
+        time.sleep(0.5 * rank)
+        return tokenised(speech, Path("codec"), Path("semantic"), tmp_path, _OneOfTwo(rank, meeting))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(one, range(2))
+    assert len(list(tmp_path.glob("*.safetensors"))) == 5 and _Codec.calls == 9
+    assert all(np.array_equal(a.codes, b.codes) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.usefixtures("cached")
+def test_nodes_without_a_common_disk_are_told_so(tmp_path: Path) -> None:
+    speech = [Recording(f"u{index}", "s", noise(3_000, index)) for index in range(5)]
+    with pytest.raises(ValueError, match="not seen by process 0 .*shared file system"):
+        tokenised(speech, Path("codec"), Path("semantic"), tmp_path, _OneOfTwo(0, None))
+
+
+def test_chances_are_those_of_numpys_choice() -> None:
+    lengths = np.random.default_rng(0).integers(0, 50, 200)
+    chances = Chances(lengths)
+    for seed in range(20):
+        drawn = chances.draw(64, np.random.default_rng(seed))
+        assert np.array_equal(drawn, np.random.default_rng(seed).choice(200, size=64, p=lengths / lengths.sum()))
+    with pytest.raises(ValueError, match="3 recordings hold no samples"):
+        Chances([0, 0, 0])
+
+
+def test_a_corpus_packed_by_several_jobs_is_read_as_one(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("pack_recipe", ROOT / "recipes" / "nano" / "pack.py")
+    assert spec is not None and spec.loader is not None
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    lengths = {"a": 10_000, "b": 40_000, "c": 63_000, "d": 64_000}
+    lines = ["utterance_id,path,split,speaker"]
+    for seed, (name, length) in enumerate(lengths.items()):
+        write_audio(tmp_path / f"{name}.flac", AudioClip(noise(length, seed), RATE))
+        lines.append(f"{name},{name}.flac,train,{name}")
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+    for place in range(2):
+        out = str(tmp_path / "packs" / f"{place}")
+        command = ["--data", str(tmp_path / "m.csv"), "--out", out, "--shard", f"{place}/2", "--cut-seconds", "1.5"]
+        assert recipe.main(command) == 0
+    found = read_recordings(tmp_path / "packs", split="train", sample_rate_hz=RATE)
+    cut = ["a", "c-0000", "c-0001", "b-0000", "b-0001", "d-0000", "d-0001", "d-0002"]
+    assert [item.utterance_id for item in found] == cut
+    for name, length in lengths.items():
+        parts = [item.samples[:] for item in found if item.utterance_id.startswith(name)]
+        assert sum(map(len, parts)) == length and min(map(len, parts)) >= min(length, RATE)
+        whole = AudioClip.from_file(tmp_path / f"{name}.flac").samples
+        assert np.abs(np.concatenate(parts) - whole).max() <= 1 / 32768
+    with pytest.raises(SystemExit):
+        recipe.main(["--data", "x", "--out", "y", "--shard", "2/2"])

@@ -233,7 +233,7 @@ def test_a_resumed_training_goes_on_exactly() -> None:
 def test_masks_follow_the_published_scheme() -> None:
     job = task()
     rng = np.random.default_rng(0)
-    for crop in job._crops(job.train, rng) * 5:
+    for crop in job._crops(job.train, job.chances, rng) * 5:
         level = int(np.flatnonzero((crop.weights == 1).any(axis=1))[0])
         prompt = int(np.flatnonzero(crop.masked.any(axis=0))[0]) if level + 1 == LEVELS else None
         assert not crop.masked[:level].any()
