@@ -199,15 +199,17 @@ def test_a_manifest_at_an_address_is_read_through_fsspec(tmp_path: Path, corpus:
 def test_bad_sources_are_refused(tmp_path: Path) -> None:
     packed = tmp_path / "packed.tar"
     packed.write_bytes(b"\x1f\x8b" + bytes(600))
-    for source, words in (
-        (str(tmp_path / "none"), "no such file or folder"),
-        (str(tmp_path / "none.tar"), "no such tar"),
-        (str(packed), "not an uncompressed tar"),
-        ("memory://nothing/here", "name a manifest"),
-        ("nowhere://x/list.csv", "nowhere"),
+    for number, (source, words) in enumerate(
+        (
+            (str(tmp_path / "none"), "no such file or folder"),
+            (str(tmp_path / "none.tar"), "no such tar"),
+            (str(packed), "not an uncompressed tar"),
+            ("memory://nothing/here", "name a manifest"),
+            ("nowhere://x/list.csv", "nowhere"),
+        )
     ):
         with pytest.raises(ValueError, match=words):
-            streamed(source, tmp_path / "out", scorers())
+            streamed(source, tmp_path / f"out{number}", scorers())
 
 
 def test_the_engine_changes_no_byte(corpus: Path, tmp_path: Path) -> None:
