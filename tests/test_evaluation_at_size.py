@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tarfile
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from benchmarks.simulated import CheapMetric, SimulatedSource
+from benchmarks.simulated import write_manifest as write_simulated
 from evaluation_fakes import LevelMetric, tone, write_manifest
 
 from evaluation.at_size import StreamOptions, run_streamed
@@ -199,15 +202,17 @@ def test_a_manifest_at_an_address_is_read_through_fsspec(tmp_path: Path, corpus:
 def test_bad_sources_are_refused(tmp_path: Path) -> None:
     packed = tmp_path / "packed.tar"
     packed.write_bytes(b"\x1f\x8b" + bytes(600))
-    for source, words in (
-        (str(tmp_path / "none"), "no such file or folder"),
-        (str(tmp_path / "none.tar"), "no such tar"),
-        (str(packed), "not an uncompressed tar"),
-        ("memory://nothing/here", "name a manifest"),
-        ("nowhere://x/list.csv", "nowhere"),
+    for number, (source, words) in enumerate(
+        (
+            (str(tmp_path / "none"), "no such file or folder"),
+            (str(tmp_path / "none.tar"), "no such tar"),
+            (str(packed), "not an uncompressed tar"),
+            ("memory://nothing/here", "name a manifest"),
+            ("nowhere://x/list.csv", "nowhere"),
+        )
     ):
         with pytest.raises(ValueError, match=words):
-            streamed(source, tmp_path / "out", scorers())
+            streamed(source, tmp_path / f"out{number}", scorers())
 
 
 def test_the_engine_changes_no_byte(corpus: Path, tmp_path: Path) -> None:
@@ -218,3 +223,20 @@ def test_the_engine_changes_no_byte(corpus: Path, tmp_path: Path) -> None:
         run_streamed(config, tmp_path / name, options)
     for path in sorted((tmp_path / "local").rglob("*.parquet")):
         assert path.read_bytes() == (tmp_path / "processes" / path.relative_to(tmp_path / "local")).read_bytes()
+
+
+def test_memory_and_work_do_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six times the rows in the same memory: short form of ``tests/benchmarks/scale.py --parts memory``."""
+    monkeypatch.setattr("evaluation.at_size.summary.ROWS", 500)
+    monkeypatch.setattr("evaluation.at_size.duplicates.HELD", 4)
+    peaks = []
+    for rows in (100, 300, 1800):  # the first one pays for what is imported and cached
+        manifest = write_simulated(tmp_path / f"{rows}.parquet", rows)
+        source = SimulatedSource(name=str(manifest), seconds=0.02)
+        options = StreamOptions(source=source, metrics=(CheapMetric(),), shard_rows=50)
+        tracemalloc.start()
+        found = run_streamed(RunConfig(recorded=str(manifest), max_seconds=4.0), tmp_path / f"run{rows}", options)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert found.items == {"recorded": {"ok": rows}} and found.scores == {"ok": 4 * rows}
+    assert peaks[2] <= 1.2 * peaks[1]

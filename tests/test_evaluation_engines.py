@@ -109,6 +109,19 @@ def test_an_abandoned_map_leaves_no_process() -> None:
     assert not multiprocessing.active_children()
 
 
+def test_two_workers_take_little_more_than_half_the_time_of_one() -> None:
+    """Shards that wait, not compute, so that a busy machine does not decide; the start of workers is left out."""
+    taken = {}
+    for workers in (1, 2):
+        with open_engine(EngineOptions(name="processes", workers=workers)) as engine:
+            results = engine.map(Squares(pause_s=0.05), shards_of(24))
+            next(results)
+            begun = time.perf_counter()
+            assert len(list(results)) == 23
+            taken[workers] = time.perf_counter() - begun
+    assert taken[2] <= 0.75 * taken[1]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

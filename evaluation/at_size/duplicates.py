@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
@@ -60,11 +59,6 @@ class IdIndex:
         values = np.memmap(path, dtype=np.uint64, mode="r")
         place = int(np.searchsorted(values, np.uint64(digest)))
         return place < len(values) and int(values[place]) == digest
-
-    def remove_files(self) -> None:
-        for path in self._paths:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
 
     def _write(self, number: int) -> None:
         if self._held[number]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -80,10 +81,11 @@ def run_streamed(
     run.refuse_taken(resume=resume)
     metrics, states = _metrics(config, options)
     source = options.source or source_of(config.recorded)
-    run.path.mkdir(parents=True, exist_ok=True)
-    with run_lock(run.path), contextlib.ExitStack() as stack:
-        found = scan(source, run.work("ids"), split=config.split, limit=config.limit)
-        stack.callback(found.index.remove_files)
+    with contextlib.ExitStack() as stack:
+        ids = stack.enter_context(tempfile.TemporaryDirectory(prefix="audiolm-audit-ids-"))
+        found = scan(source, Path(ids), split=config.split, limit=config.limit)  # may refuse, before the folder is made
+        run.path.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(run_lock(run.path))
         versions = {metric.spec.name: scorer_version(metric) for metric in metrics}
         work = _begin(run, config, options, found, metrics, versions, command)
         run.update(evaluators=states)

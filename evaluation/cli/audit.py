@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream",
         action="store_true",
         help="with --system, for any number of recordings: rows, clips and tables flow in shards and nothing is copied;"
-        " manifest, folder or tars (shards/*.tar), here or at an fsspec address; part files, no report",
+        " manifest, folder or tars (shards/*.tar), here or at an fsspec address; part files, no report and no gate",
     )
     parser.add_argument(
         "--shard-rows", type=int, default=256, metavar="N", help="with --stream: rows of a shard (default: %(default)s)"
