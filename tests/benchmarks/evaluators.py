@@ -151,8 +151,10 @@ def throughput(corpus: Path, clips: int, sample: int) -> list[Row]:
 def summary(n_rows: int = 100_000) -> Row:
     """Re-summary of a score table that is known."""
     generator = np.random.default_rng(0)
-    measures = [{"scorer": "s", "measure": f"m{i}", "aggregate": "mean", "low": None, "high": None} for i in range(10)]
-    items, roles = n_rows // 10, ("reference", "codec", "acoustic", "continuation")
+    common = {"scorer": "s", "scorer_title": "S", "title": "m", "meaning": "", "aggregate": "mean",
+              "protocol": {"needs": ["prompt"]}}  # fmt: skip
+    measures = [common | {"measure": f"m{i}", "low": None, "high": None} for i in range(10)]
+    items, roles = n_rows // 10, ("reference", "acoustic", "continuation", "shuffled")
     speakers = [f"p{i % 200}" for i in range(items)]
     records = [
         GenerationRecord(
