@@ -32,7 +32,7 @@ WINDOWS_PER_S = 1.3
 LAST_WINDOW_COVERAGE = 0.75
 HIDDEN, LAYERS = 256, 3
 BLOCK_WINDOWS = 8
-"""Windows that go through the network together, filled up with silence; decides rounding, so it is in the fingerprint."""
+"""Windows that go through the network together, filled up with silence; decides rounding, so in the fingerprint."""
 MIN_SPEECH_S = 0.5
 """With less speech than this most of the single window would be padding."""
 
