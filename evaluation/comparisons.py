@@ -1,9 +1,9 @@
 """Every test of a run in one family: which stage costs what, what lies above the floor, which groups differ.
 
 Differences are paired on the same utterances. p-values come from permutations whose units are speakers, and are
-adjusted over the whole run at once, so that a reader of its report is not led by the few that chance makes small. The stage rows
-of a measure, in order, are its waterfall: recording, codec, acoustic stages, semantic stage (the paper's Table II read
-downwards). Kept in ``comparisons.json``.
+adjusted over the whole run at once, so that a reader of its report is not led by the few that chance makes small. The
+stage rows of a measure, in order, are its waterfall: recording, codec, acoustic stages, semantic stage (the paper's
+Table II read downwards). Kept in ``comparisons.json``.
 """
 
 from __future__ import annotations
