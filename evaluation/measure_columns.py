@@ -27,6 +27,10 @@ class Coded:
     def taken(self, places: np.ndarray) -> Coded:
         return Coded(self.codes[places], self.names)
 
+    def looked_up(self, numbers_of: Mapping[str, int]) -> np.ndarray:
+        """Each item's number by its text, int64 ``[item]``; -1 where the text has none."""
+        return np.array([numbers_of.get(name, -1) for name in self.names], dtype=np.int64)[self.codes]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureColumn:
