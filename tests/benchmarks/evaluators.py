@@ -28,7 +28,6 @@ from evaluation.aggregation import summary_frame
 from evaluation.bootstrap import Resampler
 from evaluation.discovery import discover_metrics
 from evaluation.engines import cpu_count
-from evaluation.engines import cpu_count
 from evaluation.frames import SCHEMA_VERSION, SCORE_SCHEMA
 from evaluation.metrics import Metric
 from evaluation.records import GenerationRecord
