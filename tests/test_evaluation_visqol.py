@@ -9,8 +9,8 @@ import pytest
 
 from audiolm.audio import AudioClip
 from evaluation.metrics import ScoreInput, Skipped
-from evaluation.metrics import visqol as module
-from evaluation.metrics.visqol import METRIC, visqol_speech
+from evaluation.metrics import visqol_quality as module
+from evaluation.metrics.visqol_quality import METRIC, visqol_speech
 from evaluation.oracles._sounds import voice
 from evaluation.selftest import run_oracles
 

@@ -105,7 +105,7 @@ def greedy_text(emissions: np.ndarray, labels: Sequence[str]) -> str:
     """The likeliest label of each frame ``[frame, label]``, repetitions merged, blanks dropped, gaps as spaces."""
     best = np.asarray(emissions).argmax(axis=1)
     kept = best[np.flatnonzero(np.diff(best, prepend=-1))]
-    letters = "".join(labels[index] for index in kept if index != BLANK)
+    letters = "".join(labels[int(index)] for index in kept if index != BLANK)
     return " ".join(letters.replace(WORD_GAP, " ").lower().split())
 
 

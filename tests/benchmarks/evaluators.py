@@ -158,7 +158,8 @@ def plain(records: list[GenerationRecord], folder: Path, count: int, part: str) 
                 prompt = recording.cut(0.0, PROMPT_S).at_rate(RATE_HZ)
                 clip = AudioClip.from_file(folder / record.audio_path)
                 clip = clip.cut(PROMPT_S) if record.role in WITH_PROMPT else clip
-                measure(prompt), measure(clip.at_rate(RATE_HZ))
+                for sound in (prompt, clip.at_rate(RATE_HZ)):
+                    measure(sound)
         return (time.perf_counter() - start) / len(judged)
     finally:
         torch.set_num_threads(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evaluation.metrics import Skipped
-from evaluation.metrics.visqol import METRIC, new_judge, visqol_speech
+from evaluation.metrics.visqol_quality import METRIC, new_judge, visqol_speech
 from evaluation.oracles import Oracle
 from evaluation.oracles._sounds import voice
 
