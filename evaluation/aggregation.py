@@ -23,7 +23,7 @@ from evaluation.measure_columns import FAILED, OK, SKIPPED, MeasureColumn, measu
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder, write_json
 from evaluation.summary_rows import summary_row
-from evaluation.table_queries import rows_where
+from evaluation.table_queries import blocks, rows_where
 from evaluation.transcripts import read_transcripts
 from evaluation.word_keeping import WORDS_KEPT, words_kept_scores
 
@@ -89,10 +89,23 @@ def summary_frame(
     paired_scores, paired_measures = _paired_differences(scores, measures)
     scores = pd.concat([scores, paired_scores], ignore_index=True) if len(paired_scores) else scores
     columns = measure_columns(scores, [*measures, *paired_measures])
-    rows = [
-        _measure_row(part, column, resampler) for part in _parts(records) for column in columns if part.touches(column)
-    ]
+    rows = []
+    for part in _parts(records):
+        places = part.places(columns)
+        for column in columns:
+            inside = places.inside[column.utterances.codes]
+            if part.utterances is None or inside.any():
+                rows.append(_measure_row(part, places, column, inside, resampler))
     return _as_frame(rows), paired_measures
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """For the coded texts of all columns: whether an utterance is in a part, bool ``[utterance]``, and the place of a
+    speaker in its resampling plan, int ``[speaker]``."""
+
+    inside: np.ndarray
+    speaker: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +117,14 @@ class _Part:
     utterances: frozenset[str] | None
     speakers: tuple[str, ...]
 
-    def holds(self, column: MeasureColumn) -> np.ndarray:
-        """Which items of a column belong here, bool ``[item]``."""
-        if self.utterances is None:
-            return np.ones(len(column.status), dtype=bool)
-        return np.fromiter((name in self.utterances for name in column.utterances), bool, len(column.status))
-
-    def touches(self, column: MeasureColumn) -> bool:
-        return self.utterances is None or not self.utterances.isdisjoint(column.utterances)
+    def places(self, columns: Sequence[MeasureColumn]) -> _Places:
+        """One look-up for all columns, which share their names."""
+        if not columns:
+            return _Places(np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64))
+        utterances, speakers = columns[0].utterances.names, columns[0].speakers.names
+        inside = np.array([self.utterances is None or name in self.utterances for name in utterances], dtype=bool)
+        position = {speaker: index for index, speaker in enumerate(self.speakers)}
+        return _Places(inside, np.array([position.get(name, -1) for name in speakers], dtype=np.int64))
 
 
 def _parts(records: Sequence[GenerationRecord]) -> Iterator[_Part]:
@@ -125,11 +138,11 @@ def _parts(records: Sequence[GenerationRecord]) -> Iterator[_Part]:
         yield _Part(name, value, frozenset(record.utterance_id for record in inside), speakers)
 
 
-def _measure_row(part: _Part, column: MeasureColumn, resampler: Resampler) -> dict[str, object]:
-    inside = part.holds(column)
+def _measure_row(
+    part: _Part, places: _Places, column: MeasureColumn, inside: np.ndarray, resampler: Resampler
+) -> dict[str, object]:
     used = inside & (column.status == OK)
-    position = {speaker: index for index, speaker in enumerate(part.speakers)}
-    index = np.array([position[column.speakers[item]] for item in np.flatnonzero(used)], dtype=np.int64)
+    index = places.speaker[column.speakers.codes[used]]
     size = len(part.speakers)
     if len(index):
         above = np.bincount(index, weights=column.numerators[used], minlength=size)
@@ -143,7 +156,7 @@ def _measure_row(part: _Part, column: MeasureColumn, resampler: Resampler) -> di
         interval=interval,
         confidence=resampler.confidence,
         n_items=len(index),
-        n_speakers=len(set(index.tolist())),
+        n_speakers=len(np.unique(index)),
         n_skipped=int((inside & (column.status == SKIPPED)).sum()),
         n_failed=int((inside & (column.status == FAILED)).sum()),
     )
@@ -154,12 +167,14 @@ def _paired_differences(
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Pair measures of a continuation minus those of another speaker's, on the same prompt, as scores of their own."""
     found, entries = [], []
+    tables = dict(blocks(rows_where(scores, role=("continuation", "shuffled")), ["scorer", "measure", "role"]))
     for entry in measures:
         if entry["aggregate"] != "mean" or "prompt" not in entry.get("protocol", {}).get("needs", ()):
             continue
-        rows = rows_where(scores, scorer=entry["scorer"], measure=entry["measure"])
-        own = rows_where(rows, role="continuation")
-        floor = rows_where(rows, role="shuffled", status="ok").filter(items=["utterance_id", "system", "value"])
+        own, floor = (tables.get((entry["scorer"], entry["measure"], role)) for role in ("continuation", "shuffled"))
+        if own is None or floor is None:
+            continue
+        floor = rows_where(floor, status="ok").filter(items=["utterance_id", "system", "value"])
         joined = own.merge(floor, on=["utterance_id", "system"], suffixes=("", "_f"))
         if not len(joined):
             continue

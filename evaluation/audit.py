@@ -13,6 +13,7 @@ from typing import Any
 import detectors
 from evaluation.aggregation import summarise
 from evaluation.at_size import PARTS
+from evaluation.comparisons import write_comparisons
 from evaluation.config import RunConfig, digest_of
 from evaluation.corpus_scoring import score_corpus
 from evaluation.cost import cost_of, metered
@@ -324,6 +325,7 @@ def _summarise(run: RunFolder) -> None:
     seed = int(run.require()["seeds"]["bootstrap"])
     with _timed(run, "summarise_s"):
         summarise(run, seed=seed, held_out=_held_out_scores)
+        write_comparisons(run, seed=seed)
 
 
 def _held_out_scores(detector: str) -> HeldOut:

@@ -1,8 +1,8 @@
 """What generation cost: real-time factor, peak memory, energy per generated minute, and how each was had.
 
-Energy comes from the processor's own counter (RAPL) where this machine shows one. ``AUDIOLM_ENERGY=codecarbon`` asks
-CodeCarbon in offline mode (extra ``energy``) instead, which estimates from load and table values; it is never the
-default, since an estimate must not pass for a measurement. Without either the energy is None, with the reason.
+Energy comes from the processor's own counter (RAPL) where this machine shows one, else from CodeCarbon in offline mode
+where that is installed (extra ``energy``), which estimates from load and table values; ``energy_source`` says which.
+``AUDIOLM_ENERGY=codecarbon`` or ``counter`` asks for one of the two. Without either the energy is None, with a reason.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ class Meter:
 def metered() -> Iterator[Meter]:
     """Wall time and energy of what happens inside, of the whole machine."""
     meter, begun = Meter(), time.perf_counter()
-    tracker = _codecarbon() if os.environ.get("AUDIOLM_ENERGY") == "codecarbon" else None
-    meter._started = {} if tracker else _counters()
+    wanted = os.environ.get("AUDIOLM_ENERGY", "")
+    meter._started = {} if wanted == "codecarbon" else _counters()
+    estimate = wanted == "codecarbon" or (not wanted and not meter._started and find_spec("codecarbon") is not None)
+    tracker = _codecarbon() if estimate else None
     if tracker:
         tracker.start()
     try:
@@ -56,7 +58,10 @@ def metered() -> Iterator[Meter]:
             meter.energy_j = _spent(meter._started)
             meter.source = "processor's energy counter (RAPL), whole packages, everything that ran meanwhile included"
         else:
-            meter.source = "no energy counter is readable here; AUDIOLM_ENERGY=codecarbon gives an estimate"
+            meter.source = (
+                "no energy counter is readable here; with CodeCarbon there is an estimate:"
+                " pip install 'audiolm-audit[energy]'"
+            )
 
 
 def cost_of(records: Sequence[GenerationRecord], meter: Meter, fresh: Sequence[str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from evaluation.speaker import ENCODERS, find_encoder
 __all__ = ["RECOGNISERS", "STATES", "diagnose"]
 
 STATES = ("ready", "degraded", "missing")
-RECOGNISERS = ("pocketsphinx", "whisper:base.en")
-"""Recognisers that are looked at beside the chosen one; any other size of Whisper is asked for by name."""
+RECOGNISERS = ("pocketsphinx", "whisper:base.en", "wav2vec2:base-960h")
+"""Recognisers that are looked at beside the chosen one; other sizes and bundles are asked for by name."""
 
 
 def diagnose() -> list[dict[str, str]]:

@@ -89,8 +89,6 @@ def measured_spread(run: str | Path, name: str) -> dict[str, Any]:
         spread = spread_of(values, numbers(both, "below"), np.asarray(both["speaker_id"]))
         if spread.between == spread.within == 0.0:
             raise ValueError(f"{run}: all clips agree on {name}, which shows no spread; name a pilot with more clips")
-        if spread.between == spread.within == 0.0:
-            raise ValueError(f"{run}: all clips agree on {name}, which shows no spread; name a pilot with more clips")
         n_speakers = len(set(both["speaker_id"]))
         source = f"{role} minus {against}, {len(both)} prompts of {n_speakers} speakers, {folder.path}"
         return {"measure": f"{entry['scorer']}/{entry['measure']}", "unit": entry["unit"], "between": spread.between,

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.aggregation import summarise
+from evaluation.comparisons import write_comparisons
 from evaluation.frames import SCHEMA_VERSION, SCORE_SCHEMA, write_generations, write_scores
 from evaluation.manifest import read_utterances
 from evaluation.provenance import describe_machine, package_versions, utc_now
@@ -66,6 +67,7 @@ def import_versa(
     write_json(run.measures, _measures(names))
     write_scores(run.scores, _scores(records, rows, names, info["run_id"], f"versa+{version}"))
     frame = summarise(run, seed=seed)
+    write_comparisons(run, seed=seed)
     run.update(status="complete", finished_utc=utc_now())
     return frame
 

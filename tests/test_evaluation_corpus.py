@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,7 +188,8 @@ def test_every_oracle_passes_here() -> None:
 
 
 def test_every_scorer_that_measures_sound_or_text_has_an_oracle() -> None:
-    names = {s.metric.spec.name for s in select_scorers(("all",)) if not s.metric.spec.name.startswith("detector:")}
+    ready = [state.metric.spec.name for state in select_scorers(("all",)) if state.status != "missing"]
+    names = {name for name in ready if not name.startswith("detector:")}
     covered = {oracle.scorer for oracle in find_oracles()}
     assert names - covered == set()
 
@@ -265,6 +267,19 @@ def test_cost_is_work_by_sound_and_says_where_energy_is_from(
     with evaluation.cost.metered() as meter:
         pass
     assert meter.energy_j is None and "no energy counter" in meter.source
+    data = SimpleNamespace(energy_consumed=0.002)
+    tracker = SimpleNamespace(start=lambda: None, stop=lambda: None, final_emissions_data=data)
+    monkeypatch.setattr(evaluation.cost, "find_spec", lambda name: name)
+    monkeypatch.setattr(evaluation.cost, "_codecarbon", lambda: tracker)
+    with evaluation.cost.metered() as meter:
+        pass
+    assert meter.energy_j == pytest.approx(7200.0) and "an estimate" in meter.source
+    monkeypatch.setenv("AUDIOLM_ENERGY", "counter")
+    with evaluation.cost.metered() as meter:
+        pass
+    assert meter.energy_j is None, "who asks for the counter gets no estimate"
+    monkeypatch.undo()
+    monkeypatch.setattr(evaluation.cost, "POWERCAP", tmp_path / "none")
     monkeypatch.setenv("AUDIOLM_ENERGY", "codecarbon")
     monkeypatch.setattr(evaluation.cost, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="audiolm-audit\\[energy\\]"), evaluation.cost.metered():

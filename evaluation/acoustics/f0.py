@@ -6,10 +6,10 @@ steps 2 to 5. Octave errors are cut by a second pass between bounds set from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import next_fast_len
 
 from evaluation.acoustics.level import to_db
 
@@ -65,31 +65,32 @@ def track_pitch(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     size, lags = int(round(WINDOW_S * sample_rate_hz)), int(np.ceil(sample_rate_hz / MIN_HZ)) + 2
     if len(samples) < size + lags:
         return np.full(1, np.nan)
+    step = int(round(STEP_S * sample_rate_hz))
     centred = samples.astype(np.float64) - float(np.mean(samples, dtype=np.float64))
-    frames = np.lib.stride_tricks.sliding_window_view(centred, size + lags)[:: int(round(STEP_S * sample_rate_hz))]
-    loud = _loud(np.concatenate([np.square(block).mean(axis=1) for block in _blocks(frames)]))
-    if not loud.any():
+    frames = np.lib.stride_tricks.sliding_window_view(centred, size + lags)[::step]
+    running = np.concatenate([[0.0], np.cumsum(np.square(centred))])
+    energies = np.lib.stride_tricks.sliding_window_view(running[size:] - running[:-size], lags)[::step]  # [frame, lag]
+    starts = np.arange(len(frames)) * step
+    loud = np.flatnonzero(_loud((running[starts + size + lags] - running[starts]) / (size + lags)))
+    if not len(loud):
         return np.full(len(frames), np.nan)
-    kept = frames[loud]  # frames are judged one by one, so the quiet ones need not be looked at
-    track = _placed(loud, _frequencies(kept, size, sample_rate_hz, MIN_HZ, MAX_HZ))
+    # frames are judged one by one, so the quiet ones need not be looked at
+    blocks = [loud[start : start + BLOCK_FRAMES] for start in range(0, len(loud), BLOCK_FRAMES)]
+    known = [_differences(frames[block], energies[block], size) for block in blocks[:1]]
+
+    def track_between(low_hz: float, high_hz: float) -> np.ndarray:
+        track = np.full(len(frames), np.nan)
+        for number, block in enumerate(blocks):  # a long clip's blocks are made twice, so that memory does not grow
+            pair = known[number] if number < len(known) else _differences(frames[block], energies[block], size)
+            track[block] = _pick(*pair, sample_rate_hz, low_hz, high_hz)
+        return track
+
+    track = track_between(MIN_HZ, MAX_HZ)
     voiced = track[np.isfinite(track)]
     if len(voiced) < MIN_VOICED_FRAMES:
         return track
     low, high = np.percentile(voiced, [25, 75])
-    low_hz, high_hz = max(MIN_HZ, FIRST_QUARTILE_FACTOR * low), min(MAX_HZ, THIRD_QUARTILE_FACTOR * high)
-    return _placed(loud, _frequencies(kept, size, sample_rate_hz, low_hz, high_hz))
-
-
-def _placed(loud: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """``values`` of the loud frames at their places, NaN elsewhere."""
-    track = np.full(len(loud), np.nan)
-    track[loud] = values
-    return track
-
-
-def _blocks(frames: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(frames), BLOCK_FRAMES):
-        yield frames[start : start + BLOCK_FRAMES]
+    return track_between(max(MIN_HZ, FIRST_QUARTILE_FACTOR * low), min(MAX_HZ, THIRD_QUARTILE_FACTOR * high))
 
 
 def _loud(powers: np.ndarray) -> np.ndarray:
@@ -100,34 +101,22 @@ def _loud(powers: np.ndarray) -> np.ndarray:
     return levels >= max(loudest - VOICED_RANGE_DB, LOWEST_VOICED_DBFS, above_floor)
 
 
-def _frequencies(frames: np.ndarray, size: int, sample_rate_hz: int, low_hz: float, high_hz: float) -> np.ndarray:
-    found = []
-    for block in _blocks(frames):
-        difference = _difference(block, size)
-        found.append(_pick(difference, _normalise(difference), sample_rate_hz, low_hz, high_hz))
-    return np.concatenate(found)
+def _differences(frames: np.ndarray, energies: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The difference function d(lag) (equation 6, steps 1 and 2) and its cumulative mean normalised form (equation 8,
+    step 3; 1 at lag 0) of frames ``[frame, size + lags]``: both ``[frame, lag]``.
 
-
-def _difference(frames: np.ndarray, size: int) -> np.ndarray:
-    """The difference function d(lag) of frames ``[frame, size + lags]`` (equation 6, steps 1 and 2): ``[frame, lag]``.
-
-    Energies come from cumulative sums and the cross term from one FFT over all frames.
+    ``energies``: of the window that starts at each lag. The cross term comes from one FFT over all frames.
     """
     lags = frames.shape[1] - size
-    length = 1 << int(np.ceil(np.log2(frames.shape[1])))
-    cross = np.fft.irfft(np.fft.rfft(frames, length) * np.fft.rfft(frames[:, :size], length).conj(), length)[:, :lags]
-    energy = np.pad(np.cumsum(np.square(frames), axis=1), ((0, 0), (1, 0)))
-    windows = energy[:, size : size + lags] - energy[:, :lags]  # [frame, lag]
-    return np.maximum(windows[:, :1] + windows - 2.0 * cross, 0.0)
-
-
-def _normalise(difference: np.ndarray) -> np.ndarray:
-    """Cumulative mean normalised difference (equation 8, step 3): ``[frame, lag]``, 1 at lag 0."""
-    lags = np.arange(1, difference.shape[1])
-    running = np.cumsum(difference[:, 1:], axis=1)
-    normalised = np.ones_like(difference)
-    normalised[:, 1:] = difference[:, 1:] * lags / np.maximum(running, 1e-20)
-    return normalised
+    length = next_fast_len(frames.shape[1], real=True)
+    spectra = np.fft.rfft(frames[:, :size], length)
+    np.multiply(np.fft.rfft(frames, length), np.conjugate(spectra, out=spectra), out=spectra)
+    cross = np.fft.irfft(spectra, length)[:, :lags]
+    raw = np.maximum(energies[:, :1] + energies - 2.0 * cross, 0.0)
+    running = np.cumsum(raw[:, 1:], axis=1)
+    normalised = np.ones_like(raw)
+    np.divide(raw[:, 1:] * np.arange(1, lags), np.maximum(running, 1e-20), out=normalised[:, 1:])
+    return raw, normalised
 
 
 def _pick(

@@ -16,6 +16,9 @@ SILENCE_DBFS = -100.0
 SILENT_CLIP_DBFS = -70.0
 """A clip whose loudest frame stays below this holds no sound (the absolute gate of BS.1770, in LUFS)."""
 
+SEARCH_STEPS = 50
+"""Frames of 10 ms that the search for sound looks at together."""
+
 BLOCK_S, BLOCK_STEP_S = 0.4, 0.1
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
 LOUDNESS_OFFSET_DB = -0.691
@@ -50,8 +53,15 @@ def frame_levels_dbfs(
 
 
 def is_silent(samples: np.ndarray, sample_rate_hz: int) -> bool:
-    """Whether no 30 ms frame reaches -70 dBFS."""
-    return bool(frame_levels_dbfs(samples, sample_rate_hz).max() < SILENT_CLIP_DBFS)
+    """Whether no 30 ms frame reaches -70 dBFS; looks from the start until one does."""
+    step, size = (int(round(part * sample_rate_hz)) for part in (0.01, 0.03))
+    for start in range(0, len(samples), SEARCH_STEPS * step):  # each piece holds the frames that start in it, whole
+        piece = samples[start : start + SEARCH_STEPS * step + size - step]
+        if start and len(piece) < size:
+            break
+        if frame_levels_dbfs(piece, sample_rate_hz).max() >= SILENT_CLIP_DBFS:
+            return False
+    return True
 
 
 def _k_weighting(sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray]:

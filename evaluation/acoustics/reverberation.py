@@ -8,8 +8,9 @@ follows the room and orders rooms rightly. After Ratnam et al. 2003 (decay rates
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import butter, sosfilt
+from scipy.signal import sosfilt
 
+from evaluation.acoustics.filters import butterworth
 from evaluation.acoustics.level import frame_powers, is_silent, to_db
 
 __all__ = ["decay_time_s"]
@@ -30,11 +31,12 @@ def decay_time_s(samples: np.ndarray, sample_rate_hz: int) -> float | None:
     if is_silent(samples, sample_rate_hz):
         return None
     rates: list[float] = []
+    signal = samples.astype(np.float64)
     for centre in CENTRES_HZ:
         if centre * 2**0.5 >= sample_rate_hz / 2:
             continue
-        band = butter(2, (centre / 2**0.5, centre * 2**0.5), "bandpass", fs=sample_rate_hz, output="sos")
-        filtered = np.asarray(sosfilt(band, samples.astype(np.float64)))
+        band = butterworth(2, (centre / 2**0.5, centre * 2**0.5), "bandpass", sample_rate_hz)
+        filtered = np.asarray(sosfilt(band, signal))
         rates += _rates(to_db(frame_powers(filtered, sample_rate_hz, frame_s=FRAME_S, step_s=STEP_S)))
     if len(rates) < MIN_DECAYS:
         return None

@@ -1,8 +1,9 @@
 """Speech recognisers behind one protocol: a clip in, the words it heard out.
 
 ``AUDIOLM_ASR`` chooses: ``pocketsphinx`` (default, its English model comes with its wheel),
-``pocketsphinx:librispeech`` (the same with a language model of read books that comes with this package) or
-``whisper:<size>`` with weights that are already on the machine. Their error rates cannot be compared.
+``pocketsphinx:librispeech`` (the same with a language model of read books that comes with this package),
+``whisper:<size>`` or ``wav2vec2:<bundle>`` with weights that are already on the machine. Their error rates cannot be
+compared.
 """
 
 from __future__ import annotations
@@ -48,9 +49,13 @@ def find_recogniser(name: str | None = None) -> Recogniser:
         from evaluation.asr.whisper import Whisper
 
         return Whisper(size)
+    if family == "wav2vec2" and size:
+        from evaluation.asr.wav2vec2 import Wav2Vec2
+
+        return Wav2Vec2(size)
     raise ValueError(
-        f"AUDIOLM_ASR: no recogniser {wanted!r}; use pocketsphinx, pocketsphinx:librispeech or whisper:<size>,"
-        " e.g. whisper:base.en"
+        f"AUDIOLM_ASR: no recogniser {wanted!r}; use pocketsphinx, pocketsphinx:librispeech, whisper:<size>,"
+        " e.g. whisper:base.en, or wav2vec2:<bundle>, e.g. wav2vec2:base-960h"
     )
 
 

@@ -124,8 +124,8 @@ class _Collector:
         parts = self._parts(records)
         position = {name: place for place, name in enumerate(records["utterance_id"])}
         for column in measure_columns(scores, self._measures):
-            speakers = np.array([self._speakers[name] for name in column.speakers], dtype=np.int64)
-            rows = np.array([position[name] for name in column.utterances], dtype=np.int64)
+            speakers = column.speakers.looked_up(self._speakers)
+            rows = column.utterances.looked_up(position)
             for (axis, group), members in parts.items():
                 inside = members[rows]
                 if group and not inside.any():

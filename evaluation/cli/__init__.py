@@ -19,6 +19,7 @@ VERBS = {
     "audit": ("evaluation.cli.audit", "generate, score and report: prompts or a folder of audio to an HTML report"),
     "generate": ("evaluation.cli.generate", "only make audio: every prompt in every role"),
     "score": ("evaluation.cli.score", "score a run folder again, computing only what changed"),
+    "table": ("evaluation.cli.table", "print every measure of a scored run by role, with intervals"),
     "report": ("evaluation.cli.report", "build the report of a finished run again"),
     "serve": ("evaluation.cli.serve", "open a report beside a desk that examines any clip dropped on it"),
     "verify": ("reports.cli.verify", "say whether any file of a run was changed since its report was built"),

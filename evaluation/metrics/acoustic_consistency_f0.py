@@ -42,7 +42,7 @@ SPEC = MetricSpec(
     needs=frozenset({"prompt"}),
     min_duration_s=0.5,
     min_duration_source="ten voiced frames are needed, and about half of speech is voiced",
-    version="1",
+    version="2",
 )
 
 

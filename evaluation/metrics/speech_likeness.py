@@ -70,7 +70,7 @@ SPEC = MetricSpec(
     roles=("reference", "codec", "acoustic", "continuation", "unconditional", "recorded"),
     min_duration_s=1.5,
     min_duration_source="a silence or loop longer than 1 s must fit in",
-    version="1",
+    version="2",
 )
 
 

@@ -31,8 +31,8 @@ WINDOW_FRAMES = 160  # 1.6 s
 WINDOWS_PER_S = 1.3
 LAST_WINDOW_COVERAGE = 0.75
 HIDDEN, LAYERS = 256, 3
-BLOCK_WINDOWS = 16
-"""Windows that go through the network together, filled up with silence."""
+BLOCK_WINDOWS = 8
+"""Windows that go through the network together, filled up with silence; decides rounding, so in the fingerprint."""
 MIN_SPEECH_S = 0.5
 """With less speech than this most of the single window would be padding."""
 
@@ -176,6 +176,7 @@ class _Ge2eEntry:
             "weights_sha256": self._digest,
             "threshold": f"{self.threshold:.4f}",
             "log_ratio": line,
+            "block_windows": str(BLOCK_WINDOWS),
         }
 
 

@@ -27,7 +27,8 @@ def build(context: Context) -> Sequence[object]:
     first = rows_where(grouped, pd.Series(is_leading, index=grouped.index) & grouped["role"].isin(LEADING_ROLES))
     cut = f"{len(grouped) - MAX_ROWS:,} more rows stand in summary.parquet." if len(grouped) > MAX_ROWS else ""
     blocks: list[object] = [Prose(
-        "Many comparisons make some gaps large by chance; intervals here are not corrected for their number.", "small"
+        "Many comparisons make some gaps large by chance; intervals here are not corrected for their number. The tests"
+        " of gaps in the statistics appendix are.", "small"
     )]  # fmt: skip
     if len(first):
         blocks.append(_table(context, first.head(MAX_ROWS), "Leading measures by group"))

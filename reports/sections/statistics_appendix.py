@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.blocks import Bullets, Cell, Column, Facts, Table
+from reports.comparisons import family_table, read_comparisons, worst_case_table
 from reports.context import Context
 from reports.estimates import CONFIDENCE, REPLICATES, SEED
 from reports.sections import Section
+from reports.sections.headline import LEADING
 from reports.tables import number
 
 
@@ -32,15 +34,28 @@ def build(context: Context) -> Sequence[object]:
         " in about half the cases it claims to.",
         "With fewer than about twenty speakers a percentile interval is too narrow; fewer than two give none.",
         "Rates of words are ratios of sums over the corpus, never means of per-clip rates.",
-        "Intervals are not corrected for the number of comparisons on this page.",
+        "Intervals are not corrected for the number of comparisons on this page; the p-values of the family of tests"
+        " below are.",
         "Skipped and failed items are counted beside each estimate and are not part of it.",
     ]
     return [
         Facts(title="Design", pairs=pairs),
         Bullets(title="How to read the intervals", entries=notes),
+        *_family(context),
         _rules(context),
         _assumptions(context),
     ]
+
+
+def _family(context: Context) -> list[object]:
+    """All tests of the run with adjusted p-values, and what missing items could do to the leading numbers."""
+    rows = read_comparisons(context.run)
+    blocks: list[object] = (
+        [family_table(context, rows, "All tests of this run as one family", folded=True)] if rows else []
+    )
+    leading = [measure for name in LEADING if (measure := context.lead_measure(name)) is not None]
+    worst = worst_case_table(context, leading)
+    return [*blocks, *([worst] if worst else [])]
 
 
 def _rules(context: Context) -> Table:
