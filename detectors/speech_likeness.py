@@ -255,6 +255,6 @@ class SpeechCheck:
             return ""
         share = self._speech / self._windows
         return (
-            f"out of domain: sounds like music, noise or another kind of sound, not like speech ({share:.0%} of it does);"
-            " cut out the speech"
+            "out of domain: sounds like music, noise or another kind of sound, not like speech"
+            f" ({share:.0%} of it does); cut out the speech"
         )

@@ -119,7 +119,7 @@ def _forced_eer(plan: CardPlan, clips: Sequence[LabelledClip], length_s: float) 
 
 
 def filter_attack(plan: CardPlan) -> dict[str, Any]:
-    """One filter against all synthetic clips, tuned on every second of them, tried on the others and on genuine ones."""
+    """One filter against all synthetic clips, tuned on every second one, tried on the others and on genuine ones."""
     made, human = plan.of(False), plan.of(True)
     tuning, trying = made[::2], made[1::2]
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from audiolm.audio import AUDIO_SUFFIXES, AudioClip, AudioError
 from detectors.labelled import BONA_FIDE, LabelledClip
-from evaluation.detection_trials import read_protocol
+from evaluation.detection_trials import Trial, read_protocol
 from evaluation.detector_data import generated_clips
 from evaluation.detector_synthesis import VOCODERS
 from evaluation.detector_vocoders import further_vocoders
 from evaluation.detector_voices import installed_voices, speak
 from evaluation.manifest import read_utterances
 
-__all__ = ["clips_of_corpus", "clips_of_protocol", "in_turn"]
+__all__ = ["clips_of_corpus", "clips_of_protocol", "files_of_protocol", "in_turn"]
 
 RATE_HZ = 16_000
 LONGEST_S, SHORTEST_S = 8.0, 2.5
@@ -51,19 +51,33 @@ def in_turn(clips: Sequence[LabelledClip], count: int) -> list[LabelledClip]:
     return turns[:count]
 
 
+def files_of_protocol(protocol: Path, audio: Path) -> list[tuple[Path, Trial]]:
+    """The trials of any protocol that ``detect-eval`` reads, each with its file: the trial's name below ``audio``.
+
+    Raises:
+        ValueError: a file is not there, or ``audio`` is no folder.
+    """
+    if not audio.is_dir():
+        raise ValueError(f"{audio}: is no folder; name the one below which the files of {protocol} lie")
+    known = {path.stem: path for path in sorted(audio.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES}
+    found = []
+    for trial in read_protocol(protocol):
+        named = audio / (trial.path or trial.name)
+        path = named if named.is_file() else known.get(Path(trial.name).stem) or known.get(Path(trial.name).name)
+        if path is None:
+            raise ValueError(f"{protocol}: trial {trial.name!r} has no audio file below {audio}; name the right folder")
+        found.append((path, trial))
+    return found
+
+
 def clips_of_protocol(protocol: Path, audio: Path) -> list[LabelledClip]:
-    """The trials of any protocol that ``detect-eval`` reads; a file is the trial's name below ``audio``.
+    """The first 8 s of each file of :func:`files_of_protocol`.
 
     Raises:
         ValueError: one class is missing, or a file is not there or no audio.
     """
-    known = {path.stem: path for path in sorted(audio.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES}
     clips = []
-    for trial in read_protocol(protocol):
-        named = audio / trial.name
-        path = named if named.is_file() else known.get(Path(trial.name).stem) or known.get(Path(trial.name).name)
-        if path is None:
-            raise ValueError(f"{protocol}: trial {trial.name!r} has no audio file below {audio}; name the right folder")
+    for path, trial in files_of_protocol(protocol, audio):
         clips.append(
             LabelledClip(
                 samples=_samples(path),

@@ -31,6 +31,8 @@ VERBS = {
         "evaluation.cli.detect_card",
         "robustness card: post-processing, filter attack, short and partial fakes",
     ),
+    "detect-shortcuts": ("evaluation.cli.detect_shortcuts", "is a labelled set fair: rate, length, level as detectors"),
+    "detect-leave-out": ("evaluation.cli.detect_leave_out", "what a detector makes of a generator it never saw"),
     "detect-train": ("evaluation.cli.detect_train", "train a detector from a TOML file, with calibration and card"),
     "difference": ("evaluation.cli.difference", "two systems on the same prompts: paired differences with p-values"),
     "slices": ("evaluation.cli.slices", "measures by group of speakers, generated minus recorded"),

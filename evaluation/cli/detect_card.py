@@ -13,6 +13,7 @@ import detectors
 from detectors.labelled import LabelledClip
 from evaluation.cli.progress_bar import terminal_progress
 from evaluation.discovery import pick
+from evaluation.leave_out import read_clip_cache
 from evaluation.robustness_card import PARTS, CardPlan
 from evaluation.robustness_clips import clips_of_corpus, clips_of_protocol
 from evaluation.robustness_filter import FilterSearch
@@ -25,6 +26,7 @@ CARD, PAGE, FIGURE = "card.json", "card.md", "card.svg"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=Path, help="folder with manifest.csv: its test speakers, re-synthesised here")
     parser.add_argument("--protocol", type=Path, help="instead: trials with keys, as detect-eval reads them")
+    parser.add_argument("--cache", type=Path, help="instead: the test clips in the cache folder of detect-train")
     parser.add_argument("--audio", type=Path, help="with --protocol: the folder below which its files lie")
     parser.add_argument(
         "--generations", type=Path, action="append", default=[], help="with --corpus: also clips of this run folder"
@@ -81,8 +83,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _clips(args: argparse.Namespace) -> list[LabelledClip]:
-    if (args.corpus is None) == (args.protocol is None):
-        raise ValueError("name either --corpus, or --protocol with --audio")
+    if sum(source is not None for source in (args.corpus, args.protocol, args.cache)) != 1:
+        raise ValueError("name one of --corpus, --cache, or --protocol with --audio")
+    if args.cache is not None:
+        clips = [clip for clip in read_clip_cache(args.cache) if clip.split == "test" and clip.condition == "raw"]
+        if len({clip.is_bona_fide for clip in clips}) < 2:
+            raise ValueError(f"{args.cache}: holds no test clips of one class; a card needs both")
+        return clips
     if args.corpus is not None:
         return clips_of_corpus(args.corpus, args.clips, args.seed, args.generations)
     if args.audio is None or not args.audio.is_dir():
