@@ -31,7 +31,7 @@ from evaluation.detector_voices import installed_voices, speak
 from evaluation.manifest import read_utterances
 
 SEED, CLIP_S = 0, 5.0
-RESYNTHESISED_EVERY = 8
+RESYNTHESISED_EVERY = 12
 TEXT = "the quick reply was not what anybody in the old house by the river had expected to hear on a cold morning"
 AUGMENT = replace(AugmentConfig(), noise_share=0.6, snr_db=(3.0, 40.0), reverb_share=0.4, reverb_t60_s=(0.1, 1.0))
 
@@ -73,7 +73,7 @@ def _no_speech(corpus: Path, rng: np.random.Generator) -> Iterator[np.ndarray]:
         for _ in range(min(12, 1 + samples.size // RATE_HZ // 4)):
             yield _crop(samples, rng)
     for maker in MAKERS.values():
-        for _ in range(100):
+        for _ in range(80):
             made = maker(CLIP_S, rng)
             yield (made / (np.abs(made).max() + 1e-9) * 0.7).astype(np.float32)
 
@@ -113,7 +113,7 @@ def build(corpus: Path, cache: Path) -> dict[str, list[np.ndarray]]:
         rng = np.random.default_rng(SEED)
         noises = noise_recordings(corpus)[::2]
         kinds = {
-            "speech": _features(_speech(corpus, "train", rng), 2, noises, rng, pauses=True),
+            "speech": _features(_speech(corpus, "train", rng), 1, noises, rng, pauses=True),
             "other": _features(_no_speech(corpus, rng), 1, noises, rng, pauses=False),
             "held": _features(_speech(corpus, "dev", rng), 4, noises, rng, pauses=False),
         }
