@@ -75,8 +75,8 @@ def load_watermark_reader(weights: str = DEFAULT_WEIGHTS) -> WatermarkReader:
         detector = module.AudioSeal.load_detector(weights)
     except Exception as error:  # whatever the library and its download raise, the user must hear what to do
         raise ValueError(
-            f"AudioSeal weights {weights!r} cannot be loaded ({type(error).__name__}: {error}); go online once, or name a"
-            " file of weights: --watermark FILE"
+            f"AudioSeal weights {weights!r} cannot be loaded ({type(error).__name__}: {error}); go online once, or"
+            " name a file of weights: --watermark FILE"
         ) from error
     detector.eval()
     return WatermarkReader(lambda samples, rate_hz: detector.detect_watermark(samples, sample_rate=rate_hz))
