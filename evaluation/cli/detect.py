@@ -118,7 +118,8 @@ def _one_line(text: str) -> str:
 
 def _readable(line: dict[str, Any]) -> str:
     number = f"{line['llr']:+.2f} nats" if line["llr"] is not None else ""
-    said = "  ".join(part for part in (number, line["reason"]) if part)
+    reason = line["reason"].removeprefix(f"{line['path']}: ")
+    said = "  ".join(part for part in (number, reason) if part)
     generated = [part for part in line["segments"] if part["label"] == "synthetic"] if line["seams_s"] else []
     where = ", ".join(f"{part['start_s']:.1f}-{part['end_s']:.1f} s" for part in generated[:5])
     known = "".join(f"  [{part['says']}]" for part in line["evidence"] if "says" in part)
