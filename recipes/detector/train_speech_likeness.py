@@ -1,8 +1,8 @@
-"""Train the check for speech: ``python train_speech_likeness.py CORPUS CACHE [OUT]``, some minutes on a core.
+"""Train the check for speech: ``python train_speech_likeness.py CORPUS CLIPS OUT``, two minutes on a core.
 
-Speech: training speakers of the corpus, plain, with noise, in rooms, through channels and our own codec, and spoken by
-flite, espeak-ng and the signal-processing vocoders. No speech: training pieces and every second noise of the corpus,
-and what ``nonspeech.py`` makes up. The threshold lets 99 % of held-out genuine clips pass.
+``CLIPS`` is the cache folder of ``detect-train``: everything in it is speech, recorded or synthetic, good or bad.
+Its training clips are shown plain, and with pauses, noise and rooms. No speech: training pieces and every second noise
+of the corpus, and what ``nonspeech.py`` makes up. The threshold lets 99 % of held-out genuine clips pass.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,19 +21,18 @@ from nonspeech import MAKERS, RATE_HZ
 from audiolm.audio import AudioClip
 from detectors.artefacts import write_artefact
 from detectors.augmentation import AugmentConfig, augment_batch
+from detectors.labelled import LabelledClip
 from detectors.networks.likeness import LikenessNetwork
 from detectors.preparation import active_frames
-from detectors.speech_likeness import FEATURES, SHIPPED, file_score, window_features
-from evaluation.detector_codecs import codecs
+from detectors.speech_likeness import FEATURES, file_score, window_features
 from evaluation.detector_data import noise_recordings
-from evaluation.detector_synthesis import VOCODERS
-from evaluation.detector_voices import installed_voices, speak
+from evaluation.leave_out import read_clip_cache
 from evaluation.manifest import read_utterances
 
 SEED, CLIP_S = 0, 5.0
-RESYNTHESISED_EVERY = 12
-TEXT = "the quick reply was not what anybody in the old house by the river had expected to hear on a cold morning"
-AUGMENT = replace(AugmentConfig(), noise_share=0.6, snr_db=(3.0, 40.0), reverb_share=0.4, reverb_t60_s=(0.1, 1.0))
+AUGMENT = replace(
+    AugmentConfig(), channel_share=0.0, noise_share=0.6, snr_db=(3.0, 40.0), reverb_share=0.4, reverb_t60_s=(0.1, 1.0)
+)
 
 
 def _crop(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -42,25 +41,17 @@ def _crop(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return samples[start : start + size]
 
 
-def _speech(corpus: Path, split: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Recordings of a split; for training also re-synthesised and spoken ones."""
-    rows = [row for row in read_utterances(corpus / "manifest.csv") if row.split == split and row.duration_s]
-    own = codecs({}, own=True)["own_codec"][1]
-    for number, row in enumerate(rows):
-        samples = AudioClip.from_file(row.audio_path).at_rate(RATE_HZ).samples
-        if samples.size < 2 * RATE_HZ:
-            continue
-        samples = _crop(samples, rng)
-        yield samples
-        if split == "train" and number % RESYNTHESISED_EVERY == 0:
-            yield own(samples, rng)
-            yield list(VOCODERS.values())[number // RESYNTHESISED_EVERY % len(VOCODERS)](samples, rng)
-    for voice in installed_voices() if split == "train" else ():
-        if voice.split == "train":
-            for _ in range(8):
-                words = TEXT.split()
-                rng.shuffle(words)
-                yield _crop(speak(voice, " ".join(words)).at_rate(RATE_HZ).samples, rng)
+def _speech(clips: Sequence[LabelledClip], split: str) -> Iterator[np.ndarray]:
+    """All generators and, for the held-out clips, recordings only."""
+    for clip in clips:
+        plain = clip.condition in ("raw", "own_codec")
+        if (
+            plain
+            and clip.split == split
+            and (split == "train" or clip.is_bona_fide)
+            and clip.samples.size > 2 * RATE_HZ
+        ):
+            yield clip.samples
 
 
 def _no_speech(corpus: Path, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -107,22 +98,12 @@ def _features(
 
 
 def build(corpus: Path, cache: Path) -> dict[str, list[np.ndarray]]:
-    path = cache / "features.npz"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(SEED)
-        noises = noise_recordings(corpus)[::2]
-        kinds = {
-            "speech": _features(_speech(corpus, "train", rng), 1, noises, rng, pauses=True),
-            "other": _features(_no_speech(corpus, rng), 1, noises, rng, pauses=False),
-            "held": _features(_speech(corpus, "dev", rng), 4, noises, rng, pauses=False),
-        }
-        flat = {name: np.concatenate(rows) for name, rows in kinds.items()}
-        sizes = {f"{name}_sizes": np.asarray([len(row) for row in rows]) for name, rows in kinds.items()}
-        np.savez(path, **flat, **sizes)
-    stored = np.load(path)
+    rng = np.random.default_rng(SEED)
+    noises, clips = noise_recordings(corpus)[::2], read_clip_cache(cache)
     return {
-        name: np.split(stored[name], np.cumsum(stored[f"{name}_sizes"])[:-1]) for name in ("speech", "other", "held")
+        "speech": _features(_speech(clips, "train"), 1, noises, rng, pauses=True),
+        "other": _features(_no_speech(corpus, rng), 1, noises, rng, pauses=False),
+        "held": _features(_speech(clips, "held"), 2, noises, rng, pauses=False),
     }
 
 
@@ -158,8 +139,9 @@ def _score(network: LikenessNetwork, rows: np.ndarray) -> float:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    corpus, cache = Path(sys.argv[1]), Path(sys.argv[2])
-    out = Path(sys.argv[3]) if len(sys.argv) > 3 else SHIPPED
+    if len(sys.argv) != 4:
+        raise SystemExit(__doc__)
+    corpus, cache, out = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
     kinds = build(corpus, cache)
     network = train(kinds)
@@ -172,7 +154,7 @@ def main() -> None:
     )
     config = {
         "threshold": threshold,
-        "threshold_source": f"1 % quantile of {len(held)} held-out genuine clips, plain, in noise, rooms and channels",
+        "threshold_source": f"1 % quantile of {len(held)} held-out genuine clips, plain, in noise and rooms",
         "features": FEATURES,
         "training": {name: len(rows) for name, rows in kinds.items()},
     }
