@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = [
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 MAX_CHANNELS = 64
+MOST_PHASES = 1_000
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 
 
@@ -114,7 +116,7 @@ class AudioClip:
         if wanted <= 0:
             raise AudioError(f"{path}: holds no sample after {start_s:g} s (it lasts {info.duration_s:.3f} s)")
         try:
-            with sf.SoundFile(path) as stream:
+            with sf.SoundFile(_openable(path)) as stream:
                 if start:
                     stream.seek(start)
                 samples = stream.read(wanted, dtype="float32", always_2d=True)
@@ -128,9 +130,18 @@ class AudioClip:
         return cls.from_array(samples, info.sample_rate_hz, path)
 
     def at_rate(self, sample_rate_hz: int) -> AudioClip:
-        """The clip at another rate (torchaudio windowed-sinc); itself where the rate is already right."""
+        """The clip at another rate (torchaudio windowed-sinc); itself where the rate is already right.
+
+        Rates without a common measure (8,287 Hz) would need a kernel of gigabytes there: scipy's polyphase filter
+        does them.
+        """
         if sample_rate_hz == self.sample_rate_hz:
             return self
+        if sample_rate_hz // math.gcd(self.sample_rate_hz, sample_rate_hz) > MOST_PHASES:
+            from scipy.signal import resample_poly
+
+            made = resample_poly(self.samples, sample_rate_hz, self.sample_rate_hz).astype(np.float32)
+            return AudioClip(made, int(sample_rate_hz), self.source)
         import torch
 
         resample = _resampler(self.sample_rate_hz, int(sample_rate_hz))
@@ -155,6 +166,15 @@ def _resampler(source_hz: int, target_hz: int):
     return torchaudio.transforms.Resample(source_hz, target_hz)
 
 
+def _openable(path: Path) -> str | bytes:
+    """What libsndfile is given: bytes where the name is no text in the file system's encoding."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return str(path)
+
+
 def probe(path: str | Path) -> AudioInfo:
     """Read a file's header only.
 
@@ -171,7 +191,7 @@ def probe(path: str | Path) -> AudioInfo:
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes); copy or export it again")
     try:
-        info = sf.info(str(path))
+        info = sf.info(_openable(path))
     except (sf.LibsndfileError, RuntimeError) as error:
         raise AudioError(f"{path}: is not audio that can be read ({error}); use WAV, FLAC, OGG or MP3") from error
     if info.frames <= 0:
@@ -191,7 +211,7 @@ def stream_blocks(path: str | Path, *, block_s: float) -> Iterator[AudioClip]:
     info = probe(path)
     size = max(1, int(round(block_s * info.sample_rate_hz)))
     try:
-        with sf.SoundFile(path) as stream:
+        with sf.SoundFile(_openable(path)) as stream:
             while True:
                 samples = stream.read(size, dtype="float32", always_2d=True)
                 if len(samples) == 0:
@@ -256,7 +276,7 @@ def _comment(provenance: Mapping[str, object]) -> str:
 def read_provenance(path: str | Path) -> dict[str, object]:
     """The JSON object that :func:`write_audio` left in a file's comment tag; empty where there is none."""
     try:
-        with sf.SoundFile(Path(path)) as stream:
+        with sf.SoundFile(_openable(Path(path))) as stream:
             comment = stream.comment
     except (sf.LibsndfileError, RuntimeError, OSError):
         return {}

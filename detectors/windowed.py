@@ -13,6 +13,7 @@ from detectors.artefacts import read_json_file
 from detectors.calibration import Calibration
 from detectors.features import SAMPLE_RATE_HZ
 from detectors.preparation import FRAME_SAMPLES, SpeechSegment, SpeechSurvey, segments_at_16_khz, speech_span, survey
+from detectors.speech_likeness import SpeechCheck
 
 __all__ = ["REFERENCE_SCORES", "SHORTEST_S", "WindowedDetector", "frame_windows", "speech_windows"]
 
@@ -112,16 +113,17 @@ class WindowedDetector:
             raise ValueError(
                 f"sample rate is {sample_rate_hz} Hz; use audio between {LOWEST_RATE_HZ} and {HIGHEST_RATE_HZ} Hz"
             )
-        total, scored, fine = SpeechSurvey(), [], []
+        total, scored, fine, speech = SpeechSurvey(), [], [], SpeechCheck()
         try:
             for segment in segments_at_16_khz(_finite(blocks), sample_rate_hz):
                 active = survey(total, segment)
-                scored += self._scored(segment, speech_windows(segment.samples, active))
+                speech.add(segment.samples, active)
+                scored += self._scored(segment, speech.kept(speech_windows(segment.samples, active)))
                 if frames:
-                    fine += self._scored(segment, frame_windows(segment.samples, active))
+                    fine += self._scored(segment, speech.kept(frame_windows(segment.samples, active)))
         except _NotFiniteError:
             return float("nan"), [], [], "holds NaN or infinite samples"
-        problem = _why_abstain(total, len(scored), min(total.bandwidth_hz, sample_rate_hz / 2))
+        problem = _why_abstain(total, speech, len(scored), min(total.bandwidth_hz, sample_rate_hz / 2))
         mean = float(np.mean([score for _, _, score in scored])) if scored else float("nan")
         return mean, scored, fine, problem
 
@@ -173,7 +175,7 @@ def _finite(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield array.astype(np.float32, copy=False)
 
 
-def _why_abstain(total: SpeechSurvey, windows: int, bandwidth_hz: float) -> str:
+def _why_abstain(total: SpeechSurvey, speech: SpeechCheck, windows: int, bandwidth_hz: float) -> str:
     """The first reason that applies, or "" where the clip can be judged."""
     if total.samples == 0:
         return "holds no samples"
@@ -183,6 +185,8 @@ def _why_abstain(total: SpeechSurvey, windows: int, bandwidth_hz: float) -> str:
         return f"heavily clipped: {total.clipped_share:.0%} of the samples sit at the peak"
     if total.active_s == 0.0:
         return "no speech: the level is steady or nothing is loud enough"
+    if total.active_s >= SHORTEST_S and speech.problem:
+        return speech.problem
     if total.active_s < SHORTEST_S or windows == 0:
         return f"under {SHORTEST_S:.0f} s of speech: {total.active_s:.1f} s found"
     if bandwidth_hz < LEAST_BANDWIDTH_HZ:

@@ -22,6 +22,7 @@ from evaluation.frames import SUMMARY_SCHEMA, read_generations, read_scores, wri
 from evaluation.measure_columns import FAILED, OK, SKIPPED, MeasureColumn, measure_columns
 from evaluation.records import GenerationRecord
 from evaluation.run_folder import RunFolder, write_json
+from evaluation.shortcut_audit import run_shortcuts
 from evaluation.summary_rows import summary_row
 from evaluation.table_queries import blocks, rows_where
 from evaluation.transcripts import read_transcripts
@@ -56,7 +57,7 @@ def summarise(run: RunFolder, *, seed: int, held_out: Callable[[str], HeldOut] |
     extra = [*detection.rows, *_set_rows(run, records, resampler)]
     frame = pd.concat([frame, _as_frame(extra)], ignore_index=True) if extra else frame
     write_summary(run.summary, frame)
-    write_json(run.curves, {"det": detection.curves})
+    write_json(run.curves, {"det": detection.curves, "shortcuts": run_shortcuts(run.path, records, seed=seed)})
     write_json(run.measures, [*measures, *paired, *detection.measures])
     return frame
 

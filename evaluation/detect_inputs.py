@@ -16,17 +16,40 @@ from audiolm.audio import AUDIO_SUFFIXES
 __all__ = ["STANDARD_INPUT", "audio_files", "readable_path", "what_it_is"]
 
 STANDARD_INPUT = "-"
+TRANSPORT_PACKET = 188
+SOUND_OUT = "take its sound out first: ffmpeg -i FILE sound.wav"
+CONVERT = "convert it first: ffmpeg -i FILE sound.wav"
+UNPACK = "unpack it and name the audio in it"
 KINDS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"PK\x03\x04", "a ZIP archive; unpack it (with its password where it has one) and name the audio in it"),
     (0, b"PK\x05\x06", "an empty ZIP archive; name audio files"),
-    (0, b"\x1f\x8b", "a gzip file; unpack it and name the audio in it"),
-    (0, b"Rar!", "a RAR archive; unpack it and name the audio in it"),
-    (0, b"7z\xbc\xaf", "a 7z archive; unpack it and name the audio in it"),
-    (4, b"ftyp", "an MPEG-4 container (video, M4A or AAC); take its sound out first: ffmpeg -i FILE sound.wav"),
-    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM container; take its sound out first: ffmpeg -i FILE sound.wav"),
-    (8, b"AVI ", "an AVI video; take its sound out first: ffmpeg -i FILE sound.wav"),
-    (0, b"FLV", "a Flash video; take its sound out first: ffmpeg -i FILE sound.wav"),
+    (0, b"\x1f\x8b", f"a gzip file; {UNPACK}"),
+    (0, b"BZh", f"a bzip2 file; {UNPACK}"),
+    (0, b"\xfd7zXZ", f"an xz file; {UNPACK}"),
+    (0, b"Rar!", f"a RAR archive; {UNPACK}"),
+    (0, b"7z\xbc\xaf", f"a 7z archive; {UNPACK}"),
+    (257, b"ustar", f"a tar archive; {UNPACK}"),
+    (4, b"ftyp", f"an MPEG-4 container (video, M4A or AAC); {SOUND_OUT}"),
+    (4, b"moov", f"a QuickTime container; {SOUND_OUT}"),
+    (0, b"\x1aE\xdf\xa3", f"a Matroska or WebM container; {SOUND_OUT}"),
+    (8, b"AVI ", f"an AVI video; {SOUND_OUT}"),
+    (0, b"FLV", f"a Flash video; {SOUND_OUT}"),
+    (0, b"\0\0\x01\xba", f"an MPEG video; {SOUND_OUT}"),
+    (188, b"G", f"an MPEG transport stream (video); {SOUND_OUT}"),
+    (0, b"0&\xb2u", f"Windows Media (WMA or WMV); {SOUND_OUT}"),
+    (0, b".RMF", f"RealMedia; {SOUND_OUT}"),
+    (0, b"#!AMR", f"AMR audio, which is not read here; {CONVERT}"),
+    (0, b"\xff\xf1", f"AAC audio, which is not read here; {CONVERT}"),
+    (0, b"\xff\xf9", f"AAC audio, which is not read here; {CONVERT}"),
+    (0, b"\x0bw", f"AC-3 audio, which is not read here; {CONVERT}"),
+    (0, b"wvpk", f"WavPack audio, which is not read here; {CONVERT}"),
+    (0, b"MThd", "a MIDI file: notes, no sound"),
+    (0, b"%PDF", "a PDF document; name audio files"),
+    (0, b"\x89PNG", "a picture; name audio files"),
+    (0, b"\xff\xd8\xff", "a picture; name audio files"),
+    (0, b"GIF8", "a picture; name audio files"),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the audio itself; fetch it: git lfs pull"),
 )
+"""``(place, first bytes there, what it is and what to do)``; a transport stream also begins with its mark."""
 
 
 def audio_files(given: Sequence[str]) -> Iterator[Path]:
@@ -93,7 +116,21 @@ def what_it_is(path: Path) -> str:
     """What a file that cannot be read as audio is, by its first bytes, and what to do; "" where that is not known."""
     try:
         with path.open("rb") as stream:
-            start = stream.read(16)
+            start = stream.read(512)
     except OSError:
         return ""
-    return next((kind for offset, mark, kind in KINDS if start[offset:].startswith(mark)), "")
+    if start.startswith(b"PK\x03\x04"):
+        locked = len(start) > 6 and start[6] & 1
+        return (
+            "an encrypted ZIP archive; unpack it with its password and name the audio in it"
+            if locked
+            else (f"a ZIP archive; {UNPACK}")
+        )
+    for offset, mark, kind in KINDS:
+        if start[offset:].startswith(mark) and (offset != TRANSPORT_PACKET or start.startswith(mark)):
+            return kind
+    if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page, perhaps an error page saved in place of the recording; download it again"
+    if start and not any(start):
+        return "filled with zero bytes, as an unfinished download or copy is; fetch it again"
+    return ""

@@ -24,6 +24,7 @@ CHART_HEIGHT = 90
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1b1b1b}
 h2{font-size:1rem;margin:2.2rem 0 .2rem;overflow-wrap:anywhere}img,svg{display:block;width:100%}img{height:120px}
 table{border-collapse:collapse;font-size:.85rem}td,th{padding:.1rem .8rem .1rem 0;text-align:left}
+.axis{display:flex;justify-content:space-between;margin:0}.axis,.note{font-size:.8rem;color:#444}.note{margin:.2rem 0}
 .synthetic{color:#a11212}.bona-fide{color:#0b5a2b}.no-opinion{color:#444}"""
 OPENING = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Synthetic speech: verdicts</title>
@@ -96,14 +97,15 @@ class DetectPage:
         if self._stream is None:
             raise ValueError("the page is not open; use it in a with statement")
         number = "" if line["llr"] is None else f"{line['llr']:+.2f} nats. "
-        said = [line["reason"], *(part["says"] for part in line["evidence"] if "says" in part)]
+        reason = line["reason"].removeprefix(f"{line['path']}: ")
+        said = [reason, _generated(line), *(part["says"] for part in line["evidence"] if "says" in part)]
         limit = "" if line["threshold_llr"] is None else f"Threshold {line['threshold_llr']:.2f} nats. "
         self._stream.write(
             f"<section><h2>{html.escape(line['path'])}</h2>\n<p><strong class={line['verdict'].replace(' ', '-')!r}>"
             f"{html.escape(line['verdict'])}</strong> {number}{html.escape('. '.join(filter(None, said)))}</p>"
             f"<p>Operating point {html.escape(line['operating_point'])}. {limit}"
             f"Detector {html.escape(line['detector'])}.</p>\n"
-            f"{self._picture(path)}{_chart(line)}{_segments(line)}</section>\n"
+            f"{self._picture(path)}{_chart(line, _duration_s(path))}{_segments(line)}</section>\n"
         )
 
     def _picture(self, path: Path) -> str:
@@ -117,11 +119,26 @@ class DetectPage:
         return f'<img alt="Spectrogram, 0 to 8 kHz, dark is loud" src="data:image/png;base64,{picture}">\n'
 
 
-def _chart(line: dict[str, Any]) -> str:
+def _duration_s(path: Path) -> float:
+    """Of the file; 0 where it cannot be read again (standard input)."""
+    try:
+        return probe(path).duration_s
+    except AudioError:
+        return 0.0
+
+
+def _generated(line: dict[str, Any]) -> str:
+    """Where a recording that changes its nature looks generated."""
+    parts = [part for part in line["segments"] if part["label"] == "synthetic"] if line["seams_s"] else []
+    spans = ", ".join(f"{part['start_s']:.1f} to {part['end_s']:.1f} s" for part in parts[:20])
+    return f"Part of it looks generated: {spans}" if spans else ""
+
+
+def _chart(line: dict[str, Any], duration_s: float) -> str:
     windows: Sequence[Sequence[float]] = line["timeline"]
     if not windows:
         return ""
-    last = max(end for _, end, _ in windows)
+    last = max(duration_s, *(end for _, end, _ in windows))
     step = max(1, len(windows) // 2_000)
     highest = max(5.0, *(abs(llr) for _, _, llr in windows))
 
@@ -140,6 +157,9 @@ def _chart(line: dict[str, Any]) -> str:
         f'<svg viewBox="0 0 1000 {CHART_HEIGHT}" preserveAspectRatio="none" role="img" height="{CHART_HEIGHT}"'
         ' aria-label="Ratio over time; shaded: looks generated">'
         f'{shades}{middle}<polyline points="{points}" fill="none" stroke="#123f7a" stroke-width="2"/></svg>\n'
+        f'<p class="axis"><span>0 s</span><span>{last / 2:.1f} s</span><span>{last:.1f} s</span></p>'
+        f"<p class='note'>Ratio over time, from -{highest:.0f} to +{highest:.0f} nats, line at 0; shaded: looks"
+        " generated.</p>\n"
     )
 
 

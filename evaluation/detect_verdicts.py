@@ -15,6 +15,7 @@ from detectors.error_rates import bayes_threshold
 from detectors.localisation import find_segments, seams
 from detectors.windowed import WindowedDetector
 from evaluation.detect_inputs import readable_path, what_it_is
+from evaluation.watermark import WatermarkReader
 
 __all__ = ["BONA_FIDE", "NO_OPINION", "OPERATING_POINTS", "SYNTHETIC", "judge_file", "no_opinion", "threshold_of"]
 
@@ -61,7 +62,9 @@ def no_opinion(name: str, detector: detectors.Detector, point: str, reason: str)
     }
 
 
-def judge_file(detector: detectors.Detector, path: Path, point: str) -> dict[str, Any]:
+def judge_file(
+    detector: detectors.Detector, path: Path, point: str, watermark: WatermarkReader | None = None
+) -> dict[str, Any]:
     """One line of ``detect --json``; a file that cannot be judged has its reason there."""
     threshold = threshold_of(point, detector)
     line = no_opinion(str(path), detector, point, "")
@@ -72,12 +75,24 @@ def judge_file(detector: detectors.Detector, path: Path, point: str) -> dict[str
         except (AudioError, OSError, ValueError) as error:
             kind = what_it_is(readable)
             return line | {"reason": f"{path}: is {kind}" if kind else str(error).replace(str(readable), str(path))}
+        mark = watermark.read(readable) if watermark is not None else None
     line["reason"] = verdict.reason
     if verdict.llr is not None:
         line |= _measured(verdict, detector, threshold)
         if threshold is None:
             line["reason"] = "forensic operating point: the ratio only, no verdict"
+    if mark is not None:
+        line = _with_watermark(line, mark, point)
     return _with_provenance(line, provenance, point) if provenance else line
+
+
+def _with_watermark(line: dict[str, Any], mark: dict[str, Any], point: str) -> dict[str, Any]:
+    """One-sided: a mark that is found makes the verdict synthetic; one that is not changes nothing."""
+    evidence = [*line["evidence"], {"name": "watermark", "llr": None, "says": mark["says"]}]
+    line = line | {"watermark": mark, "evidence": evidence}
+    if mark["found"] and point != "forensic":
+        line["verdict"] = SYNTHETIC
+    return line
 
 
 def _measured(verdict: detectors.Verdict, detector: detectors.Detector, threshold: float | None) -> dict[str, Any]:

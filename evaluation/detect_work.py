@@ -12,6 +12,7 @@ from evaluation.detect_verdicts import judge_file, no_opinion
 from evaluation.discovery import pick
 from evaluation.engines import Work
 from evaluation.threads import one_thread
+from evaluation.watermark import load_watermark_reader
 
 __all__ = ["DetectWork"]
 
@@ -21,19 +22,23 @@ Lines = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectWork(Work[Files, Lines]):
-    """Lines of ``detect --json`` for files; ``item_limit_s``: how long one file may take, 0 for as long as it likes."""
+    """Lines of ``detect --json`` for files; ``item_limit_s``: how long one file may take, 0 for as long as it likes;
+    ``watermark``: AudioSeal's weights, "" for none.
+    """
 
     detector: str
     device: str
     operating_point: str
     item_limit_s: float = 0.0
+    watermark: str = ""
 
     def open(self) -> Callable[[Files], Lines]:
         detector = self._loaded(self.device)
+        reader = load_watermark_reader(self.watermark) if self.watermark else None
 
         def judge(shard: Files) -> Lines:
             with one_thread(self.device):
-                return [judge_file(detector, Path(name), self.operating_point) for name in shard]
+                return [judge_file(detector, Path(name), self.operating_point, reader) for name in shard]
 
         return judge
 

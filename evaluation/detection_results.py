@@ -17,6 +17,7 @@ __all__ = ["assess", "threshold_transfer"]
 MOST_NAMES = 50
 TIES_WORTH_A_WARNING = 0.01
 Statistic = Callable[[np.ndarray, np.ndarray], float]
+OfDraws = Callable[[np.ndarray], float]
 POOLED: dict[str, Statistic] = {
     "eer_interpolated": error_rates.eer,
     "eer_rocch": lambda bona, synth: error_rates.eer(bona, synth, variant="rocch"),
@@ -57,6 +58,7 @@ def assess(paired: Pairing, threshold: float, *, replicates: int, seed: int = 0)
     result["tied_share"] = error_rates.tied_share(bona, synth)
     result["interval_over"], result["intervals"] = _intervals(paired.trials, scores, is_bona, replicates, seed)
     by_attack = _by_attack(paired.trials, scores, is_bona, threshold)
+    result["intervals"] |= _attack_intervals(paired.trials, scores, is_bona, by_attack, replicates, seed)
     result |= {"by_attack": by_attack, "by_codec": _by_codec(paired.trials, scores, is_bona, threshold)}
     rates = [row["eer_interpolated"] for row in by_attack]
     pooled = result["pooled"]["eer_interpolated"]
@@ -94,27 +96,63 @@ def _warnings(result: dict[str, Any]) -> list[str]:
     return found
 
 
+class _Clusters:
+    """What is drawn again for an interval: speakers where all trials name one, else trials."""
+
+    def __init__(self, trials: Sequence[Trial], is_bona: np.ndarray, replicates: int, seed: int) -> None:
+        named = all(trial.speaker_id for trial in trials)
+        names = [trial.speaker_id if named else trial.name for trial in trials]
+        self.over = "speakers" if named else "trials"
+        self.names = sorted(set(names))
+        position = {name: index for index, name in enumerate(self.names)}
+        self.index = np.asarray([position[name] for name in names])
+        self.fewest = min(len(set(self.index[is_bona])), len(set(self.index[~is_bona])))
+        self._resampler = Resampler(seed=seed, replicates=replicates)
+
+    def interval(self, of_draws: OfDraws) -> list[float | None]:
+        """95 % bounds of a statistic of how often each trial is drawn; None where there are none."""
+        found = self._resampler.statistic(
+            self.names, self.fewest, lambda weights: of_draws(weights[self.index].astype(np.int64)), (0.0, None)
+        )
+        return [value if math.isfinite(value) else None for value in (found.low, found.high)]
+
+
 def _intervals(
     trials: Sequence[Trial], scores: np.ndarray, is_bona: np.ndarray, replicates: int, seed: int
 ) -> tuple[str, dict[str, list[float | None]]]:
-    named = all(trial.speaker_id for trial in trials)
-    names = [trial.speaker_id if named else trial.name for trial in trials]
-    speakers = sorted(set(names))
-    position = {name: index for index, name in enumerate(speakers)}
-    index = np.asarray([position[name] for name in names])
-    fewest = min(len(set(index[is_bona])), len(set(index[~is_bona])))
-    resampler = Resampler(seed=seed, replicates=replicates)
+    clusters = _Clusters(trials, is_bona, max(replicates, 1), seed)
     found = {}
     for measure in WITH_INTERVALS if replicates else ():
 
-        def of_weights(weights: np.ndarray, statistic: Statistic = POOLED[measure]) -> float:
-            drawn = weights[index].astype(np.int64)
+        def of_draws(drawn: np.ndarray, statistic: Statistic = POOLED[measure]) -> float:
             bona, synth = (np.repeat(scores[kind], drawn[kind]) for kind in (is_bona, ~is_bona))
             return statistic(bona, synth) if bona.size and synth.size else math.nan
 
-        interval = resampler.statistic(speakers, fewest, of_weights, (0.0, None))
-        found[measure] = [value if math.isfinite(value) else None for value in (interval.low, interval.high)]
-    return "speakers" if named else "trials", found
+        found[measure] = clusters.interval(of_draws)
+    return clusters.over, found
+
+
+def _attack_intervals(
+    trials: Sequence[Trial],
+    scores: np.ndarray,
+    is_bona: np.ndarray,
+    rows: list[dict[str, Any]],
+    replicates: int,
+    seed: int,
+) -> dict[str, list[float | None]]:
+    """Bounds of each generator's EER into its row; those of the mean over generators as ``macro_eer``."""
+    if not replicates:
+        return {}
+    clusters = _Clusters(trials, is_bona, replicates, seed)
+    kinds = [~is_bona & np.asarray([trial.attack == row["name"] for trial in trials]) for row in rows]
+
+    def rate(drawn: np.ndarray, kind: np.ndarray) -> float:
+        bona, synth = np.repeat(scores[is_bona], drawn[is_bona]), np.repeat(scores[kind], drawn[kind])
+        return error_rates.eer(bona, synth) if bona.size and synth.size else math.nan
+
+    for row, kind in zip(rows, kinds, strict=True):
+        row["eer_interval"] = clusters.interval(lambda drawn, kind=kind: rate(drawn, kind))
+    return {"macro_eer": clusters.interval(lambda drawn: float(np.mean([rate(drawn, kind) for kind in kinds])))}
 
 
 def _row(label: str, bona: np.ndarray, synth: np.ndarray, threshold: float) -> dict[str, Any]:

@@ -27,6 +27,8 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "speaker": ("speaker", "speaker_id", "spk", "speaker id"),
     "attack": ("attack_label", "attack", "generator", "system", "attack_tag", "role"),
     "codec": ("codec", "condition", "compression"),
+    "kind": ("kind",),
+    "path": ("path", "audio_path", "source_path"),
     "score": ("cm-score", "cm_score", "score", "llr", "cmscore"),
 }
 KNOWN_WIDTHS: Mapping[tuple[int, int], Mapping[str, int]] = {
@@ -43,13 +45,14 @@ KNOWN_WIDTHS: Mapping[tuple[int, int], Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One file of a protocol; ``attack`` and ``codec`` are "" where not said."""
+    """One file of a protocol; ``attack``, ``codec``, ``path`` (where a manifest says it lies) are "" where not said."""
 
     name: str
     is_bona_fide: bool
     speaker_id: str = ""
     attack: str = ""
     codec: str = ""
+    path: str = ""
 
 
 @dataclass(slots=True)
@@ -110,8 +113,10 @@ def _columns(path: Path, rows: list[list[str]]) -> tuple[dict[str, int], list[li
     if header:
         return header, body
     key = _key_column(body, width)
+    if key is None and len(rows) > 1:  # a header line whose names are none that we know
+        key, body = _key_column(rows[1:], width), rows[1:]
     if key is None:
-        return {}, body
+        return {}, rows
     known = KNOWN_WIDTHS.get((width, key))
     if known is not None:
         return {**known, "key": key}, body
@@ -155,7 +160,12 @@ def read_protocol(path: Path) -> list[Trial]:
             f"{path}: no column holds bonafide and spoof only, and no header names the columns;"
             " give a protocol with keys"
         )
-    return [_trial(path, number, row, columns) for number, row in enumerate(rows, 1)]
+    kind = columns.get("kind")  # our manifests also list music and noise
+    return [
+        _trial(path, number, row, columns)
+        for number, row in enumerate(rows, 1)
+        if kind is None or row[kind].strip().lower() in ("", "speech")
+    ]
 
 
 def _trial(path: Path, number: int, row: Sequence[str], columns: Mapping[str, int]) -> Trial:
@@ -176,6 +186,7 @@ def _trial(path: Path, number: int, row: Sequence[str], columns: Mapping[str, in
         speaker_id=cell("speaker"),
         attack="" if is_bona_fide else cell("attack") or "synthetic",
         codec=cell("codec"),
+        path=cell("path"),
     )
 
 
@@ -216,27 +227,43 @@ def _json_scores(path: Path) -> list[tuple[str, float]]:
     return found
 
 
-def _stem(name: str) -> str:
+def _endings(name: str) -> list[str]:
+    """A file's name without suffix, with ever fewer of its folders: ``a/b/1.wav`` gives ``a/b/1``, ``b/1``, ``1``."""
     path = PurePosixPath(name)
-    known = (".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a")
-    return path.stem if path.suffix.lower() in known else path.name
+    known = (".flac", ".wav", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aiff", ".aif")
+    parts = [part for part in path.parts if part not in ("/", ".", "..")]
+    if parts and path.suffix.lower() in known:
+        parts[-1] = path.stem
+    return ["/".join(parts[place:]) for place in range(len(parts))]
+
+
+def _index(trials: Sequence[Trial]) -> dict[str, str | None]:
+    """Trial by each ending of its name and of its path; None where two trials share one."""
+    found: dict[str, str | None] = {}
+    for trial in trials:
+        for ending in {*_endings(trial.name), *_endings(trial.path)}:
+            found[ending] = trial.name if found.get(ending, trial.name) == trial.name else None
+    return found
 
 
 def pair(trials: Sequence[Trial], scores: Sequence[tuple[str, float]]) -> Pairing:
-    """Trials and scores by exact name, else by file name without folder and suffix. Order is the protocol's.
+    """Trials and scores by exact name, else by the longest ending of the path that only one trial has.
 
-    A name scored twice alike counts once and is listed; scored twice differently it is left out and listed.
+    Order is the protocol's. A name scored twice alike counts once and is listed; scored twice differently, or with
+    two keys in the protocol, it is left out and listed.
     """
     found = Pairing()
     by_name: dict[str, list[float]] = {}
-    exact = {trial.name for trial in trials}
-    stems = {_stem(name): name for name in exact}
+    exact, endings = {trial.name for trial in trials}, _index(trials)
     for name, score in scores:
-        known = name if name in exact else stems.get(_stem(name))
-        if known is None:
+        shared = name if name in exact else next((endings[end] for end in _endings(name) if end in endings), None)
+        if shared is None:
             found.extra.append(name)
         else:
-            by_name.setdefault(known, []).append(score)
+            by_name.setdefault(shared, []).append(score)
+    keys: dict[str, set[bool]] = {}
+    for trial in trials:
+        keys.setdefault(trial.name, set()).add(trial.is_bona_fide)
     seen: set[str] = set()
     for trial in trials:
         values = by_name.get(trial.name, [])
@@ -248,7 +275,7 @@ def pair(trials: Sequence[Trial], scores: Sequence[tuple[str, float]]) -> Pairin
             found.missing.append(trial.name)
         elif any(math.isnan(value) for value in values):
             found.not_a_number.append(trial.name)
-        elif len(set(values)) > 1:
+        elif len(set(values)) > 1 or len(keys[trial.name]) > 1:
             found.conflicting.append(trial.name)
         else:
             if len(values) > 1:

@@ -85,6 +85,8 @@ class Run:
     measures: tuple[MeasureInfo, ...]
     summary: pd.DataFrame
     curves: tuple[Mapping[str, Any], ...]
+    shortcuts: tuple[Mapping[str, Any], ...] = ()
+    """Per pair of classes, how well single numbers about the recordings tell them apart."""
     places: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict, repr=False)
     """Rows of ``scores`` by scorer, measure and role; filled at the first look-up."""
 
@@ -140,6 +142,7 @@ def open_run(folder: Path) -> Run:
             SUMMARY_NUMBERS,
         ),
         curves=_read_curves(folder / "curves.json"),
+        shortcuts=_read_shortcuts(folder / "curves.json"),
     )
 
 
@@ -229,3 +232,13 @@ def _read_curves(path: Path) -> tuple[Mapping[str, Any], ...]:
         if len(curve["p_false_alarm"]) != len(curve["p_miss"]):
             raise ValueError(f"{path}: curve {number} has axes of different length; run the audit again")
     return tuple(curves)
+
+
+def _read_shortcuts(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """The shortcut audits beside the curves; earlier runs have none."""
+    content = _read_json(path) if path.exists() else {}
+    audits = content.get("shortcuts", []) if isinstance(content, dict) else []
+    for number, audit in enumerate(audits):
+        if not isinstance(audit, dict) or not {"bona_fide", "synthetic", "limit", "probes"} <= set(audit):
+            raise ValueError(f"{path}: shortcut audit {number} lacks its classes or probes; run the audit again")
+    return tuple(audits)

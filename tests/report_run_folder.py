@@ -52,6 +52,7 @@ class TinyRun:
         self.items: list[dict[str, Any]] = []
         self.scores: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
+        self.shortcuts: list[dict[str, Any]] = []
         self.info = _info(origin)
         self.groups = groups
         for number in range(speakers * per_speaker):
@@ -108,7 +109,7 @@ class TinyRun:
         summarise(items, scores, self.measures).to_parquet(self.folder / "summary.parquet")
         self._json("run.json", self.info)
         self._json("measures.json", self.measures)
-        self._json("curves.json", {"det": self.curves or det_curves(scores)})
+        self._json("curves.json", {"det": self.curves or det_curves(scores), "shortcuts": self.shortcuts})
         for item in items.to_dict("records") if audio else ():
             if item["status"] == "ok" and not str(item["audio_path"]).startswith(("/", "..")):
                 path = self.folder / item["audio_path"]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import sys
+import tracemalloc
+import types
 import zipfile
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import detectors
 from audiolm.audio import AudioClip, write_audio
 from detectors import Verdict
 from detectors.localisation import SWITCH_COST_NATS, find_segments, seams
+from detectors.preparation import resample
 from evaluation.cli import main
 from evaluation.detect_page import grey_png, spectrogram
 
@@ -143,6 +147,80 @@ def test_what_is_no_audio_is_named(tmp_path, capsys):
         str(line["reason"]) for line in lines(capsys, *(str(tmp_path / name) for name in ("a.wav", "b.mp3", "c.wav")))
     ]
     assert "ZIP archive" in reasons[0] and "MPEG-4" in reasons[1] and "Matroska" in reasons[2]
+
+
+LOCKED = b"PK\x03\x04\x14\x00\x01\x00" + bytes(40)
+KINDS = {
+    "encrypted ZIP": LOCKED,
+    "MPEG video": b"\0\0\x01\xba" + bytes(60),
+    "transport stream": b"G" + bytes(187) + b"G" + bytes(187),
+    "Windows Media": b"0&\xb2u" + bytes(60),
+    "AAC audio": b"\xff\xf1P\x80" + bytes(60),
+    "AMR audio": b"#!AMR\n" + bytes(60),
+    "PDF": b"%PDF-1.7 ...........................",
+    "web page": b"\n<!DOCTYPE html><html><body>404</body></html>",
+    "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+    "zero bytes": bytes(4_000),
+    "not audio": b"just text, and quite enough of it to be a file",
+}
+
+
+@pytest.mark.parametrize("says", KINDS)
+def test_what_people_drop_in_by_mistake_is_said_in_one_sentence(tmp_path, capsys, says):
+    (tmp_path / "a.wav").write_bytes(KINDS[says])
+    one = lines(capsys, str(tmp_path / "a.wav"))[0]
+    assert one["llr"] is None and says in str(one["reason"]) and "\n" not in str(one["reason"])
+
+
+def test_a_name_that_is_no_text_and_a_rate_without_measure_are_judged(tmp_path, capsys):
+    path = tone(tmp_path / "a.wav", 0.5)
+    samples, _ = sf.read(path, dtype="float32")
+    sf.write(tmp_path / "odd.wav", samples, 8_287)
+    strange = os.fsencode(tmp_path) + b"/\xff\xfe.wav"
+    with open(strange, "wb") as stream:
+        stream.write(path.read_bytes())
+    found = lines(capsys, os.fsdecode(strange), str(tmp_path / "odd.wav"))
+    assert found[0]["path"] == os.fsdecode(strange) and [one["llr"] for one in found] == [3.0, 3.0]
+    tracemalloc.start()
+    made = resample(samples, 8_287)
+    assert tracemalloc.get_traced_memory()[1] < 1e8  # a kernel of all phases would hold half a gigabyte
+    tracemalloc.stop()
+    at_rate = AudioClip.from_array(samples, 8_287).at_rate(RATE_HZ).samples
+    np.testing.assert_allclose(made, at_rate, atol=1e-6)
+    want = 0.5 * np.sin(2 * np.pi * 1_000.0 * 8_287 / RATE_HZ * np.arange(made.size) / RATE_HZ)
+    assert made.size == -(-samples.size * RATE_HZ // 8_287)
+    np.testing.assert_allclose(made[500:-500], want[500:-500], atol=5e-3)
+
+
+class _Marked:
+    """As AudioSeal's detector: the share of marked frames and the bits; marks what is loud."""
+
+    @staticmethod
+    def load_detector(name: str) -> _Marked:
+        if name == "gone":
+            raise OSError("no such file")
+        return _Marked()
+
+    def eval(self) -> None: ...
+
+    def detect_watermark(self, samples, sample_rate):
+        return (float(samples.abs().max()) > 0.3) * 0.9, np.asarray([[1, 0, 1]])
+
+
+def test_a_watermark_can_say_generated_and_its_absence_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "audioseal", types.SimpleNamespace(AudioSeal=_Marked, __spec__=object()))
+    loud, quiet = (str(tone(tmp_path / f"{peak}.wav", peak)) for peak in (0.5, 0.2))
+    found = lines(capsys, loud, quiet, "--watermark")
+    assert [one["verdict"] for one in found] == ["synthetic", "bona fide"] and found[0]["llr"] == 3.0
+    assert found[0]["watermark"]["message"] == "101" and found[1]["watermark"]["message"] == ""  # type: ignore[index]
+    assert "says nothing" in str(found[1]["evidence"])
+    assert main(["detect", loud, "--watermark", "gone"]) == 2 and "cannot be loaded" in capsys.readouterr().err
+
+
+def test_without_the_extra_a_watermark_is_asked_for_in_vain(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
+    assert main(["detect", str(tone(tmp_path / "a.wav", 0.5)), "--watermark"]) == 2
+    assert "audiolm-audit[watermark]" in capsys.readouterr().err
 
 
 def test_a_name_with_newline_tab_and_markup_breaks_neither_table_nor_page(tmp_path, capsys):

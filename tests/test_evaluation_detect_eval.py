@@ -130,6 +130,42 @@ def test_threshold_transfer_and_figures(tmp_path, capsys):
     assert all("</svg>" in Path(path).read_text() for path in found["figures"])
 
 
+def test_same_file_name_in_two_folders_is_told_apart_and_never_guessed(tmp_path):
+    trials = read_protocol(written(tmp_path / "p.txt", "a/1.wav bonafide\nb/1.wav spoof\n2.wav spoof"))
+    paired = pair(trials, [("x/a/1.flac", 1.0), ("/y/b/1.wav", -1.0), ("1.wav", 9.0), ("deep/2", -2.0)])
+    assert paired.scores == [1.0, -1.0, -2.0] and paired.extra == ["1.wav"]
+
+
+def test_a_trial_with_two_keys_is_left_out_and_listed(tmp_path):
+    paired = pair(
+        read_protocol(written(tmp_path / "p.txt", "E_0 bonafide\nE_0 spoof\nE_1 spoof")), [("E_0", 1), ("E_1", 0)]
+    )
+    assert paired.conflicting == ["E_0"] and [trial.name for trial in paired.trials] == ["E_1"]
+
+
+def test_a_header_of_unknown_names_is_no_trial(tmp_path):
+    trials = read_protocol(written(tmp_path / "p.txt", "utt what\nE_0 bonafide\nE_1 spoof"))
+    assert [trial.name for trial in trials] == ["E_0", "E_1"]
+
+
+def test_manifest_rows_pair_by_path_and_rates_come_by_group(tmp_path, capsys):
+    rows = [f"u{n},audio/{n}.wav,speech,s{n // 2},{'F' if n < 4 else 'M'}" for n in range(8)]
+    text = "utterance_id,path,kind,speaker,gender\n" + "\n".join([*rows, "n,noise/1.wav,noise,,"])
+    manifest = written(tmp_path / "manifest.csv", text)
+    values = [1, 1, 1, -2, 1, -2, -2, -2]
+    jsonl = "\n".join(json.dumps({"path": f"/x/audio/{n}.wav", "llr": value}) for n, value in enumerate(values))
+    scores = written(tmp_path / "s.jsonl", jsonl)
+    found = evaluated(capsys, "--protocol", manifest, "--scores", scores, "--groups", manifest, "--group-by", "gender")
+    assert found["n_bona_fide"] == 8 and found["trials"]["missing"]["count"] == 0
+    groups = {row["group"]: row for row in found["by_group"]}
+    assert groups["F"]["p_miss"] == 0.25 and groups["M"]["p_miss"] == 0.75 and groups["F"]["speakers"] == 2
+    assert groups["F"]["p_miss_interval"][0] is not None and groups["F"]["p_false_alarm"] is None
+    assert main(["detect-eval", "--protocol", str(manifest), "--scores", str(scores), "--group-by", "age"]) == 2
+    assert "go together" in capsys.readouterr().err
+    arguments = ["detect-eval", "--protocol", str(manifest), "--scores", str(scores), "--groups", str(manifest)]
+    assert main([*arguments, "--group-by", "accent"]) == 2 and "use gender" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("protocol", "scores", "says"),
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -27,6 +28,12 @@ VERBS = {
     "plan": ("evaluation.cli.plan", "lay down policy, prompts, slices, seeds and sample sizes before an audit"),
     "detect": ("evaluation.cli.detect", "say of audio files whether they are synthetic speech, or give no opinion"),
     "detect-eval": ("evaluation.cli.detect_eval", "error rates of any detector from a protocol and a score file"),
+    "detect-card": (
+        "evaluation.cli.detect_card",
+        "robustness card: post-processing, filter attack, short and partial fakes",
+    ),
+    "detect-shortcuts": ("evaluation.cli.detect_shortcuts", "is a labelled set fair: rate, length, level as detectors"),
+    "detect-leave-out": ("evaluation.cli.detect_leave_out", "what a detector makes of a generator it never saw"),
     "detect-train": ("evaluation.cli.detect_train", "train a detector from a TOML file, with calibration and card"),
     "difference": ("evaluation.cli.difference", "two systems on the same prompts: paired differences with p-values"),
     "slices": ("evaluation.cli.slices", "measures by group of speakers, generated minus recorded"),
@@ -48,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code and never raises for bad input."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is first imported, which no verb has done yet
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text: shown as escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())

@@ -18,6 +18,7 @@ from evaluation.detect_page import DetectPage
 from evaluation.detect_verdicts import OPERATING_POINTS
 from evaluation.detect_work import DetectWork
 from evaluation.engines import open_engine
+from evaluation.watermark import DEFAULT_WEIGHTS
 
 EXAMPLE = "audiolm-audit detect runs/first/audio --json"
 EXIT_NOTHING_THERE = 2
@@ -43,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeline", action="store_true", help="kept for older scripts: --json always has it")
     add_workers(parser, default=1)
+    parser.add_argument(
+        "--watermark",
+        nargs="?",
+        const=DEFAULT_WEIGHTS,
+        metavar="WEIGHTS",
+        help="also look for AudioSeal watermarks (extra: watermark); finding none says nothing",
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one JSON object per line")
     output.add_argument("--tsv", action="store_true", help="a table with tabs and a header line")
@@ -54,7 +62,12 @@ def run(args: argparse.Namespace) -> int:
     options = engine_options(args)
     if STANDARD_INPUT in args.paths and options.kind != "local":
         raise ValueError("- (standard input) is read by this process; leave out --workers and --engine")
-    work = DetectWork(detector=args.detector, device=args.device, operating_point=args.operating_point)
+    work = DetectWork(
+        detector=args.detector,
+        device=args.device,
+        operating_point=args.operating_point,
+        watermark=args.watermark or "",
+    )
     if args.tsv:
         print("\t".join(COLUMNS))
     there = False
@@ -105,7 +118,8 @@ def _one_line(text: str) -> str:
 
 def _readable(line: dict[str, Any]) -> str:
     number = f"{line['llr']:+.2f} nats" if line["llr"] is not None else ""
-    said = "  ".join(part for part in (number, line["reason"]) if part)
+    reason = line["reason"].removeprefix(f"{line['path']}: ")
+    said = "  ".join(part for part in (number, reason) if part)
     generated = [part for part in line["segments"] if part["label"] == "synthetic"] if line["seams_s"] else []
     where = ", ".join(f"{part['start_s']:.1f}-{part['end_s']:.1f} s" for part in generated[:5])
     known = "".join(f"  [{part['says']}]" for part in line["evidence"] if "says" in part)

@@ -13,6 +13,7 @@ import numpy as np
 
 from detectors.error_rates import bayes_threshold
 from evaluation.detection_figures import draw_figures
+from evaluation.detection_groups import rates_by_group
 from evaluation.detection_results import assess, threshold_transfer
 from evaluation.detection_tandem import joint_costs, tandem_costs
 from evaluation.detection_trials import Pairing, pair, read_protocol, read_scores
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dev-scores", type=Path, help="scores of the set that gives the threshold")
     parser.add_argument("--asv-scores", type=Path, help="verification scores (target, nontarget, spoof) for t-DCF")
     parser.add_argument("--sasv-scores", type=Path, help="joint scores with asv-label (or such a column) for a-DCF")
+    parser.add_argument("--groups", type=Path, metavar="MANIFEST", help="with --group-by: who speaks in each trial")
+    parser.add_argument("--group-by", metavar="AXES", help="also rates by these groups, e.g. gender,accent")
     parser.add_argument(
         "--replicates", type=int, default=300, help="bootstrap replicates, 0: none (default: %(default)s)"
     )
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--threshold is a finite number, --replicates at least 0")
     if (args.dev_protocol is None) != (args.dev_scores is None):
         raise ValueError("--dev-protocol and --dev-scores go together; give both")
+    if (args.groups is None) != (args.group_by is None):
+        raise ValueError("--groups and --group-by go together; give both")
     sign = 1.0 if args.higher_means == "bona-fide" else -1.0
     paired = _paired(args.protocol, args.scores, sign)
     result: dict[str, Any] = {
@@ -69,6 +74,11 @@ def run(args: argparse.Namespace) -> int:
         result["tandem"] = tandem_costs(args.asv_scores, scores[is_bona], scores[~is_bona])
     if args.sasv_scores is not None:
         result["a_dcf"] = joint_costs(args.sasv_scores)
+    if args.groups is not None:
+        axes = [axis.strip() for axis in args.group_by.split(",") if axis.strip()]
+        result["by_group"] = rates_by_group(
+            paired, args.groups, axes, args.threshold, replicates=args.replicates, seed=args.seed
+        )
     if args.plots is not None and both:
         result["figures"] = [str(path) for path in draw_figures(args.plots, scores[is_bona], scores[~is_bona])]
     print(json.dumps(result, indent=1, ensure_ascii=False) if args.json else _readable(result))
@@ -96,6 +106,7 @@ def _readable(result: dict[str, Any]) -> str:
     if result["pooled"] is not None:
         lines += _pooled(result)
         lines += _table("generator", result["by_attack"]) + _table("codec", result["by_codec"])
+    lines += _groups(result.get("by_group", []))
     for name in ("threshold_transfer", "tandem", "a_dcf"):
         if name in result:
             values = result[name]
@@ -107,11 +118,34 @@ def _readable(result: dict[str, Any]) -> str:
 def _pooled(result: dict[str, Any]) -> list[str]:
     lines = []
     for name, value in result["pooled"].items():
-        low, high = result["intervals"].get(name, (None, None))
-        interval = f"  [{low:.4f}, {high:.4f}]" if low is not None and high is not None else ""
-        lines.append(f"{name:<18} {value:8.4f}{interval}")
+        lines.append(f"{name:<18} {value:8.4f} {_bounds(result['intervals'].get(name))}")
     over = result["interval_over"]
-    lines.append(f"(95 % intervals over {over}); macro EER {result['macro_eer']:.4f}, worst {result['worst_eer']:.4f}")
+    macro = _bounds(result["intervals"].get("macro_eer"))
+    lines.append(
+        f"(95 % intervals over {over}); macro EER {result['macro_eer']:.4f}{macro}, worst {result['worst_eer']:.4f},"
+        f" pooled minus macro {result['pooled_minus_macro_eer']:+.4f}"
+    )
+    return lines
+
+
+def _bounds(pair: Sequence[float | None] | None) -> str:
+    low, high = pair or (None, None)
+    return f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else ""
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    for row in rows:
+        said = [
+            f"{title} {row[key]:.4f}{_bounds(row[f'{key}_interval'])}"
+            for title, key in (
+                ("bona fide called synthetic", "p_miss"),
+                ("synthetic called bona fide", "p_false_alarm"),
+            )
+            if row[key] is not None
+        ]
+        label = ascii(row["group"])[1:-1] or "not in the manifest"
+        lines.append(f"{row['axis']} {label} ({row['trials']} trials, {row['speakers']} speakers): {', '.join(said)}")
     return lines
 
 

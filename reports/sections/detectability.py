@@ -15,6 +15,7 @@ from reports.formats import MISSING, number_text
 from reports.operating import PREVALENCES, curve_estimate, flagged_share, precision_at, shipped_threshold
 from reports.prompts import origin_of
 from reports.sections import Section
+from reports.shortcuts import shortcut_blocks
 from reports.tables import count, estimate_cells, estimate_columns
 
 
@@ -27,11 +28,14 @@ def build(context: Context) -> Sequence[object]:
         )
     ]
     blocks += _curves(context)
+    blocks += shortcut_blocks(context)
     for measure in context.measures_for("llr"):
         blocks += _operating_point(context, measure)
     return blocks + open_points(
         "" if context.run.curves else "Detection curve: the run stores none.",
-        "Re-encoding, telephone band, noise and re-recording: no robustness grid belongs to this run.",
+        "Re-encoding, telephone band, noise and re-recording: no robustness grid belongs to this run; detect-card"
+        " makes one of the detector.",
+        "" if context.run.shortcuts else "Shortcut audit: needs human recordings beside the generated clips.",
         "Detectors other than those listed, and listeners.",
     )
 
