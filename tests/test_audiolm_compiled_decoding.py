@@ -134,6 +134,19 @@ def test_without_numba_the_step_is_that_of_torch(monkeypatch: pytest.MonkeyPatch
     incremental._compiled_decoders.cache_clear()
 
 
+def test_where_no_folder_can_be_written_it_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def njit(function: Any, *, cache: bool, **_more: Any) -> Any:
+        tried.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(compiled_kernels.numba, "njit", njit)
+    assert compiled_kernels.compiled(len) is len and tried == [True, False]
+
+
 @torch.inference_mode()
 def test_padding_in_the_middle_and_a_full_cache_are_refused() -> None:
     model = made(SETTINGS[0])
