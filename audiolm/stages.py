@@ -253,8 +253,8 @@ class Stage(nn.Module):
         return [layout.target_codes(row[: n * levels]) for row, n in zip(drawn, frames, strict=True)]
 
     @torch.inference_mode()
-    def _draw(self, rows: list[TokenRows], draws: Tensor, options: StageSampling, *, may_end: bool) -> np.ndarray:
-        """Ids ``[row, step]`` after the prefixes ``rows``; ``draws``: ``[row, step]``."""
+    def _draw(self, rows: list[TokenRows], draws: Tensor, options: StageSampling, *, may_end: bool) -> list[np.ndarray]:
+        """Each row's ids ``[step]`` after the prefixes ``rows``; ``draws``: ``[row, step]``."""
         layout, device = self.config.layout, self.head.device
         batch = stack(rows, left=True, pad_id=layout.end)
         levels, steps, width = layout.target_levels, draws.shape[1], batch.ids.shape[1]
@@ -284,7 +284,7 @@ class Stage(nn.Module):
             position = position + 1
             x = F.embedding(ids, self.embedding.weight) + self.role.weight[1 + following]
             hidden = decoder.step(x if moment is None else x + moment, position)
-        return drawn.T.cpu().numpy()
+        return list(drawn.T.cpu().numpy())
 
     def _check_span(self, rows: list[TokenRows], known: Sequence[np.ndarray], frames: Sequence[int]) -> None:
         if not self.config.aligned:

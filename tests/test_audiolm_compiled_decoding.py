@@ -144,7 +144,7 @@ def test_where_no_folder_can_be_written_it_is_compiled_all_the_same(monkeypatch:
         return function
 
     monkeypatch.setattr(compiled_kernels.numba, "njit", njit)
-    assert compiled_kernels.compiled(len) is len and tried == [True, False]
+    assert compiled_kernels.compiled(print) is print and tried == [True, False]
 
 
 @torch.inference_mode()
