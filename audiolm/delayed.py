@@ -221,10 +221,10 @@ class DelayedStage(nn.Module):
 
         @torch.inference_mode()  # which is a matter of each thread
         def draw(group: list[int]) -> list[np.ndarray]:
-            mine = [[values[i] for i in group] for values in (conditions, known)]
+            heard, before = [conditions[i] for i in group], [known[i] for i in group]
             counts = [frames[i] for i in group]
             if max(counts) < 1:
                 return [np.zeros((levels, 0), dtype=np.int64) for _ in counts]
-            return Drawing(self, *mine, counts, options).draw(draws[group, : max(counts)])
+            return Drawing(self, heard, before, counts, options).draw(draws[group, : max(counts)])
 
         return by_groups(draw, len(frames), small=is_small(self.transformer))
