@@ -30,6 +30,8 @@ from torch import Tensor, nn
 from audiolm import checkpoint
 from audiolm.delay_pattern import HIDDEN, delay
 from audiolm.delayed_drawing import Drawing
+from audiolm.incremental import is_small
+from audiolm.row_groups import by_groups
 from audiolm.sampling import SamplingOptions, uniform_draws
 from audiolm.tokens import FRAMES_PER_SEMANTIC
 from audiolm.transformer import Transformer, TransformerConfig
@@ -213,8 +215,16 @@ class DelayedStage(nn.Module):
         be empty; gives int64 ``[level, frames[i]]``. A row draws from its own generator only.
         """
         levels = self.config.n_levels
-        if not frames or max(frames) < 1:
-            return [np.zeros((levels, 0), dtype=np.int64) for _ in frames]
-        rows = Drawing(self, conditions, known, frames, options)
-        draws = uniform_draws(list(generators), [count * levels for count in frames])
-        return rows.draw(draws.unflatten(1, (-1, levels)))
+        if not frames:
+            return []
+        draws = uniform_draws(list(generators), [count * levels for count in frames]).unflatten(1, (-1, levels))
+
+        @torch.inference_mode()  # which is a matter of each thread
+        def draw(group: list[int]) -> list[np.ndarray]:
+            heard, before = [conditions[i] for i in group], [known[i] for i in group]
+            counts = [frames[i] for i in group]
+            if max(counts) < 1:
+                return [np.zeros((levels, 0), dtype=np.int64) for _ in counts]
+            return Drawing(self, heard, before, counts, options).draw(draws[group, : max(counts)])
+
+        return by_groups(draw, len(frames), small=is_small(self.transformer))

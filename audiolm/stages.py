@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiolm import checkpoint
-from audiolm.incremental import decoder_for
+from audiolm.incremental import decoder_for, is_small
 from audiolm.precision import Precision, compress
+from audiolm.row_groups import by_groups
 from audiolm.sampling import StageSampling, choose, uniform_draws
 from audiolm.tokens import Layout, TokenRows, stack
 from audiolm.transformer import Transformer, TransformerConfig
@@ -237,19 +238,29 @@ class Stage(nn.Module):
         levels = layout.target_levels
         rows = [layout.prefix(c, k) for c, k in zip(conditions, known, strict=True)]
         self._check_span(rows, known, frames)
-        batch = stack(rows, left=True, pad_id=layout.end)
         draws = uniform_draws(list(generators), [n * levels for n in frames])
-        drawn = self._draw(rows, batch, draws, options, may_end=may_end and layout.kind == "semantic")
+        may_end = may_end and layout.kind == "semantic"
+        drawn = by_groups(
+            lambda group: self._draw(
+                [rows[i] for i in group],
+                draws[group, : max(frames[i] for i in group) * levels],
+                options,
+                may_end=may_end,
+            ),
+            len(rows),
+            small=is_small(self.transformer),
+        )
         return [layout.target_codes(row[: n * levels]) for row, n in zip(drawn, frames, strict=True)]
 
-    def _draw(
-        self, rows: list[TokenRows], batch: TokenRows, draws: Tensor, options: StageSampling, *, may_end: bool
-    ) -> np.ndarray:
-        """Ids ``[row, step]`` after the left-padded prefixes ``batch`` of ``rows``; ``draws``: ``[row, step]``."""
+    @torch.inference_mode()
+    def _draw(self, rows: list[TokenRows], draws: Tensor, options: StageSampling, *, may_end: bool) -> list[np.ndarray]:
+        """Each row's ids ``[step]`` after the prefixes ``rows``; ``draws``: ``[row, step]``."""
         layout, device = self.config.layout, self.head.device
+        batch = stack(rows, left=True, pad_id=layout.end)
         levels, steps, width = layout.target_levels, draws.shape[1], batch.ids.shape[1]
         valid = torch.from_numpy(np.stack([np.arange(width) >= width - row.ids.shape[1] for row in rows]))
-        decoder = decoder_for(self.transformer, self.transformer.cache(len(rows), width + steps - 1, valid.to(device)))
+        room = width + max(steps - 1, 0)
+        decoder = decoder_for(self.transformer, self.transformer.cache(len(rows), room, valid.to(device)))
         context = self._context(batch)
         frame, position = self._tensor(batch.frames[:, -1]), self._tensor(batch.positions[:, -1])
         heads = [self.head[layout.head_rows(level, may_end=may_end)] for level in range(levels)]
@@ -273,7 +284,7 @@ class Stage(nn.Module):
             position = position + 1
             x = F.embedding(ids, self.embedding.weight) + self.role.weight[1 + following]
             hidden = decoder.step(x if moment is None else x + moment, position)
-        return drawn.T.cpu().numpy()
+        return list(drawn.T.cpu().numpy())
 
     def _check_span(self, rows: list[TokenRows], known: Sequence[np.ndarray], frames: Sequence[int]) -> None:
         if not self.config.aligned:

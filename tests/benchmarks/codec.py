@@ -4,13 +4,15 @@
 
 ``full`` is SoundStream as published (SEANet of C = 32, 12 levels of 1024 codes, 16 kHz, 6 kbit/s), ``nano`` the shipped
 geometry; both at random weights, which cost what trained ones do. EnCodec is that of transformers at its defaults (24
-kHz, 6 kbit/s) and, where it is installed, the package ``encodec``. All run the same audio at their own rate.
+kHz, 6 kbit/s) and, where it is installed, the package ``encodec``; DAC is that of transformers at 16 kHz (12
+codebooks), once, since it takes ten times as long. All run the same audio at their own rate.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -35,9 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser(__doc__)
     options.add_argument("--seconds", type=float, default=10.0)
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--no-dac", action="store_true")
+    options.add_argument("--no-discriminator", action="store_true", help="leave out what training costs")
     args = options.parse_args(argv)
     torch.manual_seed(0)
-    return finish(speed(args.seconds, args.rounds) + discriminator_cost(args.rounds), args.json)
+    rows = speed(args.seconds, args.rounds)
+    rows += [] if args.no_dac else dac(args.seconds, rows)
+    rows += [] if args.no_discriminator else discriminator_cost(args.rounds)
+    return finish(rows, args.json)
 
 
 def speed(seconds: float, rounds: int) -> list[Row]:
@@ -81,6 +88,26 @@ def speed(seconds: float, rounds: int) -> list[Row]:
         for name in ("full", "nano")
     ]
     return rows
+
+
+def dac(seconds: float, ours: Sequence[Row]) -> list[Row]:
+    """DAC of transformers, random weights, against full-size SoundStream in ``ours``."""
+    if not importlib.util.find_spec("transformers"):
+        return []
+    import transformers  # pyright: ignore[reportMissingImports]
+
+    made: Any = transformers
+    config = made.DacConfig(downsampling_ratios=[2, 4, 5, 8], n_codebooks=12, sampling_rate=16_000)
+    model = made.DacModel(config).eval()
+    samples = _sound(seconds, 16_000).unsqueeze(1)
+    full = next(row.value for row in ours if row.name.startswith("codec, full, encode + decode"))
+    with torch.inference_mode():
+        codes = model.encode(samples[..., :16_000]).audio_codes  # warms up
+        model.decode(audio_codes=codes)
+        start = time.perf_counter()
+        model.decode(audio_codes=model.encode(samples).audio_codes)
+        share = (time.perf_counter() - start) / seconds
+    return [compared("codec, full, encode + decode", full, "x real", "DAC 16 kHz", share, at_most=1.0)]
 
 
 def discriminator_cost(rounds: int) -> list[Row]:

@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--parts", default="start,long,batch,precision,ten")
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
+    arguments.add_argument("--sizes", default="6x512,paper", help="of part ten")
+    arguments.add_argument("--precisions", default="", help="of part ten; empty for all that this processor has")
     args = arguments.parse_args(argv)
     torch.manual_seed(0)
     parts: dict[str, Callable[[int], list[Row]]] = {
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "long": after_two_thousand,
         "batch": batched,
         "precision": in_fewer_bits,
-        "ten": lambda rounds: [row for size in ("6x512", "paper") for row in ten_seconds(size)],
+        "ten": lambda rounds: [row for size in args.sizes.split(",") for row in ten_seconds(size, args.precisions)],
     }
     rows: list[Row] = []
     with torch.inference_mode():
@@ -132,12 +134,14 @@ def in_fewer_bits(rounds: int) -> list[Row]:
     return rows
 
 
-def ten_seconds(size: str) -> list[Row]:
+def ten_seconds(size: str, precisions: str = "") -> list[Row]:
     """10 s of coarse tokens after 250 semantic ones, the whole run, from ids to ids."""
     bound = {"6x512": 20.0, "paper": 90.0}[size]
     rows = []
-    precisions: list[Precision] = ["float32", *_reduced()]
-    for precision in precisions:
+    every: list[Precision] = ["float32", *_reduced()]
+    for precision in every:
+        if precisions and precision not in precisions.split(","):
+            continue
         model = stage({"6x512": BASE, "paper": PAPER}[size], precision)
         seconds = _run(model, COARSE_FRAMES)
         rows.append(

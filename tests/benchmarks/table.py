@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Row", "alternate", "compared", "finish", "parser", "peak_mib"]
+__all__ = ["Row", "alternate", "compared", "finish", "parser", "peak_mib", "show"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,13 @@ def finish(rows: Sequence[Row], as_json: bool) -> int:
         print(json.dumps([asdict(row) for row in rows]))
         return 0
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
+    show(rows)
+    return 0
+
+
+def show(rows: Sequence[Row]) -> None:
+    """One line per row."""
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f} x {row.against}"
         verdict = {None: "", True: "met", False: "NOT met"}[row.met]
         print(f"{row.name:<58} {row.value:>9.3f} {row.unit:<9} {ratio:<40} {row.target:<10} {verdict}", flush=True)
-    return 0
