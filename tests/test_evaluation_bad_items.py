@@ -80,7 +80,7 @@ def test_every_item_has_a_row_with_a_value_or_a_reason(run) -> None:
     frame = scored(*run)
     assert set(frame["status"]) == {"ok", "skipped"}
     without = frame[frame["status"] != "ok"]
-    assert (without["reason"] != "").all() and without["value"].isna().all()
+    assert "" not in set(without["reason"]) and np.isnan(np.asarray(without["value"], dtype=float)).all()
     per_scorer = frame.groupby(["scorer", "measure", "role"])["item_id"].nunique()
     assert set(per_scorer) == {4}, "no item is dropped"
     rows = frame.set_index(["item_id", "scorer", "measure"]).sort_index()
@@ -103,8 +103,8 @@ def test_one_speaker_has_estimates_and_no_interval(run) -> None:
     scored(folder, records)
     summary = summarise(folder, seed=0)
     known = summary[summary["estimate"].notna()]
-    assert len(known) > 20 and known["ci_low"].isna().all()
-    assert known["method"].str.contains("fewer than two speakers").all()
+    assert len(known) > 20 and np.isnan(np.asarray(known["ci_low"], dtype=float)).all()
+    assert all("fewer than two speakers" in method for method in known["method"])
     wer = summary[(summary["measure"] == "wer") & (summary["role"] == "codec")].iloc[0]
     assert wer["estimate"] == 1.0 and wer["n_items"] == 3 and wer["n_skipped"] == 1
 
@@ -129,7 +129,7 @@ def test_equal_systems_differ_by_nothing_and_other_evaluators_are_refused(run, t
     assert old in str(caught.value) and new in str(caught.value)
     forced = compare_systems(folder.path, other.path, force=True)
     unsound = forced[~forced["sound"]]
-    assert len(unsound) and unsound["verdict"].str.startswith("unsound").all()
+    assert len(unsound) and all(verdict.startswith("unsound") for verdict in unsound["verdict"])
 
 
 def test_an_item_that_failed_before_is_failed_in_every_measure(run) -> None:
@@ -139,4 +139,4 @@ def test_an_item_that_failed_before_is_failed_in_every_measure(run) -> None:
     frame = scored(folder, lost)
     rows = frame[frame["item_id"] == "codec:good"]
     assert set(rows["status"]) == {"failed"} and all(math.isnan(value) for value in rows["value"])
-    assert rows["reason"].str.contains("out of memory").all()
+    assert all("out of memory" in reason for reason in rows["reason"])
