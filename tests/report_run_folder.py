@@ -41,6 +41,16 @@ MEASURES = [
 ]  # fmt: skip
 
 
+def comparison(**fields: Any) -> dict[str, Any]:
+    """A row of ``comparisons.json``."""
+    row = {
+        "kind": "stage", "scorer": "word_error", "measure": "wer", "role": "codec", "against": "reference", "axis": "",
+        "group": "", "value": 0.15, "against_value": 0.05, "difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.03,
+        "p_holm": 0.12, "p_bh": 0.06, "n_items": 12, "n_speakers": 4,
+    }  # fmt: skip
+    return {**row, **fields}
+
+
 class TinyRun:
     """Builds a run folder step by step; change ``items``, ``scores`` or ``info`` before :meth:`write`."""
 
@@ -52,6 +62,7 @@ class TinyRun:
         self.items: list[dict[str, Any]] = []
         self.scores: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
+        self.comparisons: list[dict[str, Any]] = []
         self.shortcuts: list[dict[str, Any]] = []
         self.info = _info(origin)
         self.groups = groups
@@ -109,6 +120,8 @@ class TinyRun:
         summarise(items, scores, self.measures).to_parquet(self.folder / "summary.parquet")
         self._json("run.json", self.info)
         self._json("measures.json", self.measures)
+        if self.comparisons:
+            self._json("comparisons.json", self.comparisons)
         self._json("curves.json", {"det": self.curves or det_curves(scores), "shortcuts": self.shortcuts})
         for item in items.to_dict("records") if audio else ():
             if item["status"] == "ok" and not str(item["audio_path"]).startswith(("/", "..")):

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_run_folder import TinyRun, measure
+from report_run_folder import TinyRun, comparison, measure
 
 from reports import build_report
 from reports.sections import discover
@@ -62,6 +62,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict], Pat
     for item in [one for one in run.items if one["role"] == "continuation"]:
         run.score(item, "likelihood_pairs", rhythm_semantic=0.5)
         run.score(item, "plug_in", oddness=0.125 * item["duration_s"])
+    run.comparisons = [comparison()]
     run.lose("audiolm:continuation:utt-03", "failed", "the model ran out of memory")
     run.lose("audiolm:codec:utt-05", "skipped", "the recording lasts 0.05 s")
     html, findings = built(run)

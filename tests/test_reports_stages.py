@@ -5,35 +5,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from report_run_folder import TinyRun
+from report_run_folder import TinyRun, comparison
 
-from evaluation.comparisons import Comparison as Written
 from reports import build_report
 from reports.artefacts import MeasureInfo
 from reports.comparisons import worst_case
 from reports.estimates import Estimate
 from reports.waterfall import Step, waterfall
 
-WER = {"scorer": "word_error", "measure": "wer"}
-
-
-def comparison(**values: object) -> dict[str, object]:
-    base = Written(kind="stage", scorer="word_error", measure="wer", role="codec", against="reference", value=0.15,
-                   against_value=0.05, difference=0.1, low=0.05, high=0.15, p=0.03, p_holm=0.12, p_bh=0.06, n_items=12,
-                   n_speakers=4)  # fmt: skip
-    row = asdict(base) | values
-    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
-
-
 ROWS = [
     comparison(),
     comparison(role="acoustic", against="codec", value=0.45, against_value=0.15, difference=0.3, p=0.001, p_holm=0.01),
-    comparison(kind="group", axis="gender", group="female", role="acoustic", against="everybody else", p=math.nan,
-               p_holm=math.nan, p_bh=math.nan, low=math.nan, high=math.nan),
+    comparison(kind="group", axis="gender", group="female", role="acoustic", against="everybody else", p=None,
+               p_holm=None, p_bh=None, low=None, high=None),
 ]  # fmt: skip
 
 
