@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from audiolm.audio import AudioClip, write_audio
@@ -40,12 +41,18 @@ class ShardJob:
         return ("reference", *(role for role in RENDERED_ROLES if role in wanted and role in self.generator.roles))
 
     def config_sha256(self, role: str) -> str:
-        shaping: dict[str, object] = {"role": role, "max_seconds": self.config.max_seconds}
-        if role not in ("reference", "recorded"):
-            shaping |= {"system": self.system_sha256, "seed": self.config.seed, "prompt_s": self.config.prompt_s}
-        if role in ("continuation", "unconditional"):
-            shaping["seconds"] = self.config.seconds
-        return digest_of(shaping)
+        return _config_sha256(self.config, self.system_sha256, role)
+
+
+@lru_cache(maxsize=64)
+def _config_sha256(config: RunConfig, system_sha256: str, role: str) -> str:
+    """Digest of what shapes an item of a role; asked for once per item, so it is kept."""
+    shaping: dict[str, object] = {"role": role, "max_seconds": config.max_seconds}
+    if role not in ("reference", "recorded"):
+        shaping |= {"system": system_sha256, "seed": config.seed, "prompt_s": config.prompt_s}
+    if role in ("continuation", "unconditional"):
+        shaping["seconds"] = config.seconds
+    return digest_of(shaping)
 
 
 def finished_shard(job: ShardJob, number: int, shard: Sequence[Utterance]) -> list[GenerationRecord] | None:

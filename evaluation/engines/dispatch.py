@@ -25,6 +25,8 @@ TRIES = 2
 """How often a shard, and then each item of it alone, may take a worker down."""
 AHEAD = 4
 """Shards per worker between the oldest unfinished one and the newest taken."""
+PATIENCE_S = 60.0
+"""After so long without any worker that is ready, the log says so; a cluster may be waiting for room."""
 MAX_STARTS = 3
 """This many workers in a row that die before they are ready: it is not the shards."""
 MAX_LOST_AT_FIRST, MAX_LOST = 3, 100
@@ -124,7 +126,11 @@ class _Dispatch:
         deadlines = [deadline for _, deadline in self.busy.values() if deadline]
         if deadlines and timeout_s is None:
             timeout_s = max(0.0, min(deadlines) - time.monotonic())
-        for worker, event in self.transport.events(timeout_s):
+        patience_s = PATIENCE_S if timeout_s is None and not self.busy else timeout_s
+        events = self.transport.events(patience_s)
+        if not events and patience_s == PATIENCE_S:
+            logger.warning("no worker is ready after %g s; is there room for one?", PATIENCE_S)
+        for worker, event in events:
             self._happened(worker, event)
         now = time.monotonic()
         for worker, (task, deadline) in list(self.busy.items()):
