@@ -15,6 +15,7 @@ import torch
 import torchaudio
 
 import detectors
+from detectors import windowed
 from detectors.artefacts import write_artefact
 from detectors.calibration import Calibration
 from detectors.channels import low_pass
@@ -22,6 +23,7 @@ from detectors.features import log_mel, mel_matrix
 from detectors.mel_cnn import DETECTOR, REFERENCE_SCORES, SHIPPED, MelCnnDetector, speech_windows
 from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 from detectors.preparation import active_frames, resample
+from detectors.speech_likeness import SpeechCheck
 
 RATE_HZ = 16_000
 CORPUS = Path(os.environ.get("AUDIOLM_CORPUS", Path(__file__).parents[1].parent / "shared" / "corpus"))
@@ -40,6 +42,22 @@ def speech_like(seconds: float, rate_hz: int = RATE_HZ, seed: int = 0) -> np.nda
     time_s = np.arange(count) / rate_hz
     envelope = np.clip(np.sin(2 * np.pi * 3.1 * time_s) + 0.4 * np.sin(2 * np.pi * 1.3 * time_s), 0.0, None)
     return ((0.001 + 0.1 * envelope) * rng.standard_normal(count)).astype(np.float32)
+
+
+class _TakesAllForSpeech(SpeechCheck):
+    """The noise above is none; what the check itself does is tested with the check."""
+
+    @property
+    def problem(self) -> str:
+        return ""
+
+    def kept(self, windows: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        return windows
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windowed, "SpeechCheck", _TakesAllForSpeech)
 
 
 def saved(folder: Path) -> Path:
@@ -63,8 +81,10 @@ def test_discovery_finds_the_detector_and_only_these_modules_are_helpers():
     assert modules - set(found) == {
         *helpers.split(),
         "model_card",
+        "post_processing",
         "preparation",
         "shortcuts",
+        "speech_likeness",
         "tandem",
         "training",
         "windowed",
