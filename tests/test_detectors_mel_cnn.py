@@ -15,7 +15,6 @@ import torch
 import torchaudio
 
 import detectors
-from detectors import windowed
 from detectors.artefacts import write_artefact
 from detectors.calibration import Calibration
 from detectors.channels import low_pass
@@ -23,7 +22,6 @@ from detectors.features import log_mel, mel_matrix
 from detectors.mel_cnn import DETECTOR, REFERENCE_SCORES, SHIPPED, MelCnnDetector, speech_windows
 from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 from detectors.preparation import active_frames, resample
-from detectors.speech_likeness import SpeechCheck
 
 RATE_HZ = 16_000
 CORPUS = Path(os.environ.get("AUDIOLM_CORPUS", Path(__file__).parents[1].parent / "shared" / "corpus"))
@@ -44,20 +42,7 @@ def speech_like(seconds: float, rate_hz: int = RATE_HZ, seed: int = 0) -> np.nda
     return ((0.001 + 0.1 * envelope) * rng.standard_normal(count)).astype(np.float32)
 
 
-class _TakesAllForSpeech(SpeechCheck):
-    """The noise above is none; what the check itself does is tested with the check."""
-
-    @property
-    def problem(self) -> str:
-        return ""
-
-    def kept(self, windows: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        return windows
-
-
-@pytest.fixture(autouse=True)
-def _everything_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windowed, "SpeechCheck", _TakesAllForSpeech)
+pytestmark = pytest.mark.usefixtures("everything_is_speech")
 
 
 def saved(folder: Path) -> Path:
