@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -166,7 +167,7 @@ def _resampler(source_hz: int, target_hz: int):
     return torchaudio.transforms.Resample(source_hz, target_hz)
 
 
-def _openable(path: Path) -> str | bytes:
+def _openable(path: Path) -> Any:
     """What libsndfile is given: bytes where the name is no text in the file system's encoding."""
     try:
         str(path).encode()

@@ -66,14 +66,14 @@ def _pitch(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _autocorrelation(frames: np.ndarray) -> np.ndarray:
     spectrum = np.asarray(fft.rfft(frames, 2 * PITCH_FFT))
-    return np.asarray(fft.irfft(spectrum.real**2 + spectrum.imag**2))[:, :PITCH_FFT]
+    return np.asarray(fft.irfft(np.abs(spectrum) ** 2))[:, :PITCH_FFT]
 
 
 def _bands_and_bins(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mel power and power of the bins below 3.6 kHz, ``[frame, band]``."""
     filters, _, taper = _tables()
     spectrum = np.asarray(fft.rfft(_frames(samples, FFT, HOP) * taper))
-    power = spectrum.real**2 + spectrum.imag**2
+    power = np.abs(spectrum) ** 2
     return power @ filters.T, power[:, 3 : int(HIGHEST_HZ * FFT / SAMPLE_RATE_HZ)]
 
 

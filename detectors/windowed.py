@@ -185,10 +185,8 @@ def _why_abstain(total: SpeechSurvey, speech: SpeechCheck, windows: int, bandwid
         return f"heavily clipped: {total.clipped_share:.0%} of the samples sit at the peak"
     if total.active_s == 0.0:
         return "no speech: the level is steady or nothing is loud enough"
-    if total.active_s >= SHORTEST_S and speech.problem:
-        return speech.problem
-    if total.active_s < SHORTEST_S or windows == 0:
+    if total.active_s < SHORTEST_S or (windows == 0 and not speech.problem):
         return f"under {SHORTEST_S:.0f} s of speech: {total.active_s:.1f} s found"
     if bandwidth_hz < LEAST_BANDWIDTH_HZ:
         return f"narrow band: nothing above {bandwidth_hz:.0f} Hz, {LEAST_BANDWIDTH_HZ:.0f} Hz are needed"
-    return ""
+    return speech.problem

@@ -57,7 +57,7 @@ def clip_features(samples: np.ndarray) -> np.ndarray:
     """One row per 2 s of 16 kHz samples: spread of cepstra and of their changes, mean shape about the clip's own."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples.astype(np.float32), (0, FFT)), FFT)[::HOP]
     spectrum = np.asarray(fft.rfft(frames * np.hanning(FFT).astype(np.float32)))
-    power = (spectrum.real**2 + spectrum.imag**2) @ _filters().T.astype(np.float32)
+    power = (np.abs(spectrum) ** 2) @ _filters().T.astype(np.float32)
     level = np.log(power / max(float(power.max()), 1e-12) + 10.0 ** (-FLOOR_DB / 10.0))
     cepstra = np.asarray(fft.dct(level, norm="ortho", axis=1))[:, :CEPSTRA]
     first = np.gradient(cepstra, axis=0)

@@ -31,7 +31,9 @@ def _title(role: str) -> str:
 
 def _estimate(row: Mapping[str, Any]) -> Estimate:
     low, high = (NAN if row[end] is None else float(row[end]) for end in ("low", "high"))
-    return Estimate(float(row["auc"]), low, high, n_items=int(row["n_bona_fide"]) + int(row["n_synthetic"]))
+    return Estimate(
+        estimate=float(row["auc"]), ci_low=low, ci_high=high, n_items=int(row["n_bona_fide"]) + int(row["n_synthetic"])
+    )
 
 
 def _one(audit: Mapping[str, Any], *, figure_id: str) -> list[object]:

@@ -42,6 +42,9 @@ def speech_like(seconds: float, rate_hz: int = RATE_HZ, seed: int = 0) -> np.nda
     return ((0.001 + 0.1 * envelope) * rng.standard_normal(count)).astype(np.float32)
 
 
+pytestmark = pytest.mark.usefixtures("everything_is_speech")
+
+
 def saved(folder: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -63,8 +66,10 @@ def test_discovery_finds_the_detector_and_only_these_modules_are_helpers():
     assert modules - set(found) == {
         *helpers.split(),
         "model_card",
+        "post_processing",
         "preparation",
         "shortcuts",
+        "speech_likeness",
         "tandem",
         "training",
         "windowed",

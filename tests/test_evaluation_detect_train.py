@@ -134,6 +134,7 @@ def clips() -> list[LabelledClip]:
     return made
 
 
+@pytest.mark.usefixtures("everything_is_speech")
 def test_a_training_from_plan_to_card_is_whole_and_the_same_again(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation.detector_training, "build_clips", lambda *arguments: clips())
     monkeypatch.setattr(evaluation.detector_training, "codecs", lambda named, own: {})

@@ -28,7 +28,7 @@ def test_an_unfair_set_is_called_unfair_with_table_and_figure(tmp_path: Path):
     run.shortcuts = [audit("continuation", 0.93), audit("acoustic", 0.6)]
     page = build_report(run.write()).report_path.read_text("utf-8")
     assert page.count("this data set is unfair. file_length_s alone") == 1
-    assert page.count("fair by these probes") == 1 and page.count("Shortcut audit: ") == 2
+    assert page.count("fair by these probes") == 1 and page.count("<summary>Shortcut audit: ") == 2
     assert "fig-shortcuts-0" in page and "fig-shortcuts-1" in page
 
 
