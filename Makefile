@@ -13,12 +13,14 @@ OUT ?= runs/audit-$(shell date +%Y%m%d-%H%M%S)
 export OMP_WAIT_POLICY := passive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help audit test check lint format types contracts unit wheel-test prompts clean
+.PHONY: help audit test check lint format types contracts unit wheel-test prompts install-locked lock scan faults clean
 
 help:
 	@echo 'make audit [PROMPTS=path] [SPLIT=name] [LIMIT=n] [OUT=folder]   audit the shipped model, write a report'
 	@echo 'make test                                                       lint, types, import contracts, tests'
 	@echo 'make check | lint | format | types | contracts | unit | wheel-test | clean'
+	@echo 'make install-locked | lock | scan                               pinned dependencies with hashes (SECURITY.md)'
+	@echo 'make faults                                                     50 kills and 10,000 hostile files (docs/faults.md)'
 	@echo 'PYTHON=python3.12 chooses the interpreter, VENV=path the environment, PIP_FLAGS="..." goes to pip install'
 
 $(VENV)/.created:
@@ -67,6 +69,22 @@ wheel-test: $(VENV)/.installed-test
 
 prompts: $(VENV)/.installed
 	$(BIN)/python recipes/prompts/make_prompts.py evaluation/prompts
+
+install-locked: | $(VENV)/.created
+	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --editable .
+
+lock: | $(VENV)/.created
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) uv
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.10 pyproject.toml --output-file requirements.lock
+
+scan: | $(VENV)/.created
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) pip-audit
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
+
+faults: $(VENV)/.installed-test
+	$(BIN)/python tests/faults/kills.py --kills 50 --fresh 2
+	$(BIN)/python tests/faults/hostile_audio.py --count 10000
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis

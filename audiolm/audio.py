@@ -7,18 +7,26 @@ finite float32 samples.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile as sf
+
+from audiolm.audio_decoding import (
+    CONTAINERS,
+    MAX_SAMPLES,
+    known_start,
+    mono_pieces,
+    name_of,
+    resampled,
+    unlikely_length,
+)
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -34,7 +42,6 @@ __all__ = [
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 MAX_CHANNELS = 64
-MOST_PHASES = 1_000
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 
 
@@ -116,38 +123,29 @@ class AudioClip:
             wanted = min(wanted, int(round(duration_s * info.sample_rate_hz)))
         if wanted <= 0:
             raise AudioError(f"{path}: holds no sample after {start_s:g} s (it lasts {info.duration_s:.3f} s)")
-        try:
-            with sf.SoundFile(_openable(path)) as stream:
-                if start:
-                    stream.seek(start)
-                samples = stream.read(wanted, dtype="float32", always_2d=True)
-        except (sf.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"{path}: cannot be decoded ({error}); the file is damaged, export it again") from error
-        if len(samples) < wanted and info.container != "MP3":
+        if wanted > MAX_SAMPLES:
             raise AudioError(
-                f"{path}: truncated, its header declares {info.frames} samples and {start + len(samples)} could be"
-                " read; copy or export the file again"
+                f"{path}: {wanted / info.sample_rate_hz:.0f} s are to be read at once and at most"
+                f" {MAX_SAMPLES / info.sample_rate_hz:.0f} s are; cut the recording"
             )
+        pieces = list(_decoded(path, info, start, wanted))
+        samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
         return cls.from_array(samples, info.sample_rate_hz, path)
 
     def at_rate(self, sample_rate_hz: int) -> AudioClip:
         """The clip at another rate (torchaudio windowed-sinc); itself where the rate is already right.
 
-        Rates without a common measure (8,287 Hz) would need a kernel of gigabytes there: scipy's polyphase filter
-        does them.
+        Rates without a common measure (8,287 Hz) would need a table of gigabytes there: their weights are computed
+        where they are needed.
         """
         if sample_rate_hz == self.sample_rate_hz:
             return self
-        if sample_rate_hz // math.gcd(self.sample_rate_hz, sample_rate_hz) > MOST_PHASES:
-            from scipy.signal import resample_poly
-
-            made = resample_poly(self.samples, sample_rate_hz, self.sample_rate_hz).astype(np.float32)
-            return AudioClip(made, int(sample_rate_hz), self.source)
-        import torch
-
-        resample = _resampler(self.sample_rate_hz, int(sample_rate_hz))
-        with torch.inference_mode():
-            samples = resample(torch.from_numpy(self.samples)).numpy()
+        if len(self.samples) * sample_rate_hz > MAX_SAMPLES * self.sample_rate_hz:
+            raise AudioError(
+                f"{self.source or 'clip'}: lasts {self.duration_s:.0f} s, too much to be held at {sample_rate_hz} Hz;"
+                f" cut it to {MAX_SAMPLES / sample_rate_hz:.0f} s"
+            )
+        samples = resampled(self.samples, self.sample_rate_hz, int(sample_rate_hz))
         return AudioClip(np.ascontiguousarray(samples, dtype=np.float32), int(sample_rate_hz), self.source)
 
     def cut(self, start_s: float, end_s: float | None = None) -> AudioClip:
@@ -158,22 +156,6 @@ class AudioClip:
         if len(samples) == 0:
             raise AudioError(f"{self.source or 'clip'}: holds no sample between {start_s:g} s and {end_s} s")
         return AudioClip(samples, self.sample_rate_hz, self.source)
-
-
-@lru_cache(maxsize=16)
-def _resampler(source_hz: int, target_hz: int):
-    import torchaudio
-
-    return torchaudio.transforms.Resample(source_hz, target_hz)
-
-
-def _openable(path: Path) -> Any:
-    """What libsndfile is given: bytes where the name is no text in the file system's encoding."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return str(path)
 
 
 def probe(path: str | Path) -> AudioInfo:
@@ -192,9 +174,15 @@ def probe(path: str | Path) -> AudioInfo:
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes); copy or export it again")
     try:
-        info = sf.info(_openable(path))
+        if not known_start(path):
+            raise AudioError(f"{path}: is not audio that can be read (unknown first bytes); use WAV, FLAC, OGG or MP3")
+        info = sf.info(name_of(path))
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be opened ({error.strerror}); check the path and its rights") from error
     except (sf.LibsndfileError, RuntimeError) as error:
         raise AudioError(f"{path}: is not audio that can be read ({error}); use WAV, FLAC, OGG or MP3") from error
+    if info.format not in CONTAINERS:
+        raise AudioError(f"{path}: is a {info.format} file, which is not read; use WAV, FLAC, OGG or MP3")
     if info.frames <= 0:
         raise AudioError(f"{path}: holds 0 samples; give a recording with sound in it")
     if info.channels > MAX_CHANNELS:
@@ -203,23 +191,52 @@ def probe(path: str | Path) -> AudioInfo:
         raise AudioError(
             f"{path}: sample rate is {info.samplerate} Hz; use audio between {MIN_RATE_HZ} and {MAX_RATE_HZ} Hz"
         )
+    if unlikely_length(info.frames, info.channels, path.stat().st_size):
+        raise AudioError(
+            f"{path}: declares {info.frames} samples of {info.channels} channels in {path.stat().st_size} bytes, which"
+            " no recording fits into; its header is damaged, or it was made to fill memory; export it again"
+        )
     return AudioInfo(int(info.samplerate), int(info.channels), int(info.frames), str(info.format))
 
 
 def stream_blocks(path: str | Path, *, block_s: float) -> Iterator[AudioClip]:
-    """Consecutive mono blocks of a file, so that a recording of any length is read in bounded memory."""
+    """Consecutive mono blocks of a file, so that a recording of any length is read in bounded memory.
+
+    Raises:
+        AudioError: as :func:`probe`; or, at that place, damage or an end before the declared one.
+    """
     path = Path(path)
     info = probe(path)
     size = max(1, int(round(block_s * info.sample_rate_hz)))
+    held: list[np.ndarray] = []
+    count = 0
+    for piece in _decoded(path, info, 0, info.frames):
+        while count + len(piece) >= size:
+            held.append(piece[: size - count])
+            piece = piece[size - count :]
+            yield AudioClip.from_array(np.concatenate(held), info.sample_rate_hz, path)
+            held, count = [], 0
+        if len(piece):
+            held.append(piece)
+            count += len(piece)
+    if held:
+        yield AudioClip.from_array(np.concatenate(held), info.sample_rate_hz, path)
+
+
+def _decoded(path: Path, info: AudioInfo, start: int, frames: int) -> Iterator[np.ndarray]:
+    """Mono pieces of ``frames`` frames from ``start``; an AudioError where they cannot be had."""
+    left = frames
     try:
-        with sf.SoundFile(_openable(path)) as stream:
-            while True:
-                samples = stream.read(size, dtype="float32", always_2d=True)
-                if len(samples) == 0:
-                    return
-                yield AudioClip.from_array(samples, info.sample_rate_hz, path)
-    except sf.LibsndfileError as error:
+        for piece in mono_pieces(path, start, frames):
+            left -= len(piece)
+            yield piece
+    except (sf.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"{path}: cannot be decoded ({error}); the file is damaged, export it again") from error
+    if left and info.container != "MP3":
+        raise AudioError(
+            f"{path}: truncated, its header declares {info.frames} samples and {start + frames - left} could be"
+            " read; copy or export the file again"
+        )
 
 
 def write_audio(path: str | Path, clip: AudioClip, provenance: Mapping[str, object] | None = None) -> None:
@@ -246,12 +263,14 @@ def write_audio_blocks(
         raise AudioError(f"{path}: can write .wav or .flac, not {path.suffix!r}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with sf.SoundFile(temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()) as stream:
+        with sf.SoundFile(name_of(temporary), "w", sample_rate_hz, 1, subtype="PCM_16", format=kind.upper()) as stream:
             if provenance:
                 stream.comment = _comment(provenance)
             for samples in blocks:
                 stream.write(_pcm(samples))
         os.replace(temporary, path)
+    except sf.LibsndfileError as error:
+        raise _write_error(temporary, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -274,10 +293,21 @@ def _comment(provenance: Mapping[str, object]) -> str:
     return json.dumps(dict(provenance), sort_keys=True, ensure_ascii=True)
 
 
+def _write_error(temporary: Path, path: Path) -> OSError:
+    """What the system has against writing there; libsndfile only says that something has failed."""
+    try:
+        with temporary.open("ab") as stream:
+            stream.write(bytes(1 << 20))
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(path))
+    return OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+
 def read_provenance(path: str | Path) -> dict[str, object]:
     """The JSON object that :func:`write_audio` left in a file's comment tag; empty where there is none."""
     try:
-        with sf.SoundFile(_openable(Path(path))) as stream:
+        with sf.SoundFile(name_of(path)) as stream:
             comment = stream.comment
     except (sf.LibsndfileError, RuntimeError, OSError):
         return {}

@@ -11,11 +11,9 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import os
-import struct
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,10 +23,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from audiolm.checkpoint_limits import MAX_CONFIG_BYTES, HeaderError, UnfitConfigError, check_weights_file, outline
+from audiolm.whole_files import write_whole
+
 __all__ = [
     "CONFIG_NAME",
     "WEIGHTS_NAME",
     "CheckpointError",
+    "build",
     "config_from_dict",
     "config_to_dict",
     "load_part",
@@ -43,10 +45,11 @@ FORMAT = "audiolm"
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-HEADER_LENGTH_BYTES = 8
-"""A safetensors file starts with its header's length as a little-endian 64-bit number."""
 
 Config = TypeVar("Config")
+Module = TypeVar("Module", bound=nn.Module)
+LONGEST_SHOWN = 80
+"""Characters of a wrong value that an error quotes."""
 
 
 class CheckpointError(ValueError):
@@ -80,8 +83,8 @@ def save_part(
         "record": dict(record),
     }
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    _write_whole(folder / WEIGHTS_NAME, weights)
-    _write_whole(folder / CONFIG_NAME, text.encode("utf-8"))
+    write_whole(folder / WEIGHTS_NAME, weights)
+    write_whole(folder / CONFIG_NAME, text.encode("utf-8"))
 
 
 def load_part(folder: str | Path, part: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
@@ -94,10 +97,12 @@ def load_part(folder: str | Path, part: str) -> tuple[dict[str, Any], dict[str, 
     document = _read_document(folder, part)
     path = folder / WEIGHTS_NAME
     try:
+        check_weights_file(path)
         data = path.read_bytes()
+    except HeaderError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); restore the weights file") from error
-    _check_complete(path, data)
     digest = hashlib.sha256(data).hexdigest()
     if digest != document["weights_sha256"]:
         raise CheckpointError(
@@ -135,8 +140,31 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], folder: str | P
     Raises:
         CheckpointError: a weight is missing, left over, or of another shape than the configuration asks for.
     """
-    path = Path(folder) / WEIGHTS_NAME
-    own = module.state_dict()
+    _check_fit(module.state_dict(), state, Path(folder) / WEIGHTS_NAME)
+    module.load_state_dict(dict(state))
+
+
+def build(make: Callable[[], Module], state: Mapping[str, Tensor], folder: str | Path) -> Module:
+    """The module that ``make`` builds from a stored configuration, with the weights ``state`` in it.
+
+    Names and shapes are compared before anything is allocated, so a configuration cannot ask for more than its
+    weights file holds.
+
+    Raises:
+        CheckpointError: the configuration makes no module, or one that the weights do not fit.
+    """
+    folder = Path(folder)
+    try:
+        shapes = outline(make, state)
+    except UnfitConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG_NAME}: {error}; copy the checkpoint again") from error
+    _check_fit(shapes, state, folder / WEIGHTS_NAME)
+    module = make()
+    load_weights(module, state, folder)
+    return module
+
+
+def _check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
     missing = sorted(own.keys() - state.keys())
     extra = sorted(state.keys() - own.keys())
     if missing or extra:
@@ -150,7 +178,6 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], folder: str | P
                 f"{path}: weight {name!r} has shape {list(state[name].shape)}, the configuration asks for"
                 f" {list(tensor.shape)}; use the configuration it was saved with"
             )
-    module.load_state_dict(dict(state))
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -172,7 +199,7 @@ def config_from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
     for key in mapping:
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.0)
-            raise CheckpointError(f"{cls.__name__}: unknown key {key!r}; did you mean {near[0]!r}?")
+            raise CheckpointError(f"{cls.__name__}: unknown key {_shown(key)}; did you mean {near[0]!r}?")
     for name, field in fields.items():
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if name not in mapping and not optional:
@@ -182,8 +209,8 @@ def config_from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
         return cls(**values)
     except CheckpointError:
         raise
-    except ValueError as error:
-        raise CheckpointError(f"{cls.__name__}: {error}") from error
+    except (ValueError, ArithmeticError) as error:
+        raise CheckpointError(f"{cls.__name__}: {_shown(error, str)}") from error
 
 
 def _as_type(where: str, hint: Any, value: Any) -> Any:
@@ -197,20 +224,20 @@ def _as_type(where: str, hint: Any, value: Any) -> Any:
         return _as_type(where, inner[0], value) if len(inner) == 1 else value
     if origin is typing.Literal:
         if value not in arguments:
-            raise CheckpointError(f"{where} is {value!r}; use one of {', '.join(map(repr, arguments))}")
+            raise CheckpointError(f"{where} is {_shown(value)}; use one of {', '.join(map(repr, arguments))}")
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise CheckpointError(f"{where} is {value!r}; give a list")
+            raise CheckpointError(f"{where} is {_shown(value)}; give a list")
         if not arguments or arguments[-1] is Ellipsis:
             return tuple(_as_type(where, arguments[0], entry) if arguments else entry for entry in value)
         if len(value) != len(arguments):
-            raise CheckpointError(f"{where} is {value!r}; give a list of {len(arguments)}")
+            raise CheckpointError(f"{where} is {_shown(value)}; give a list of {len(arguments)}")
         return tuple(_as_type(where, argument, entry) for argument, entry in zip(arguments, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (int, float, str, bool) and (type(value) is not hint):
-        raise CheckpointError(f"{where} is {value!r}; give a value of type {hint.__name__}")
+        raise CheckpointError(f"{where} is {_shown(value)}; give a value of type {hint.__name__}")
     return value
 
 
@@ -223,29 +250,29 @@ def _for_disk(name: str, tensor: Tensor, half: bool) -> Tensor:
     return tensor.contiguous().clone()
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-
-
 def _read_document(folder: Path, part: str | None) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give a folder that save_part wrote for part {part!r}")
     try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise CheckpointError(f"{path}: has more than {MAX_CONFIG_BYTES:,} bytes; give a checkpoint's own file")
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is not readable JSON ({error}); copy the checkpoint again") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is not an {FORMAT} checkpoint; give a folder that save_part wrote")
     if document.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: has format version {document.get('format_version')!r}, this program reads {FORMAT_VERSION};"
+            f"{path}: has format version {_shown(document.get('format_version'))}, this program reads {FORMAT_VERSION};"
             " install the version that wrote it"
         )
     if part is not None and document.get("part") != part:
-        raise CheckpointError(f"{path}: holds part {document.get('part')!r}, not {part!r}; give that part's folder")
+        raise CheckpointError(
+            f"{path}: holds part {_shown(document.get('part'))}, not {part!r}; give that part's folder"
+        )
     if not isinstance(document.get("weights_sha256"), str):
         raise CheckpointError(f"{path}: lacks 'weights_sha256'; copy the checkpoint again")
     for key in ("config", "record"):
@@ -254,20 +281,7 @@ def _read_document(folder: Path, part: str | None) -> dict[str, Any]:
     return document
 
 
-def _check_complete(path: Path, data: bytes) -> None:
-    """Compare the file's size with what its own header declares, to say 'truncated' where that is the matter."""
-    problem = CheckpointError(
-        f"{path}: truncated or not a safetensors file ({len(data)} bytes); copy the checkpoint again"
-    )
-    if len(data) < HEADER_LENGTH_BYTES:
-        raise problem
-    start = HEADER_LENGTH_BYTES + struct.unpack("<Q", data[:HEADER_LENGTH_BYTES])[0]
-    if start > len(data):
-        raise problem
-    try:
-        header = json.loads(data[HEADER_LENGTH_BYTES:start])
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError):
-        raise problem from None
-    if start + max(ends, default=0) != len(data):
-        raise problem
+def _shown(value: object, form: Callable[[object], str] = repr) -> str:
+    """A wrong value as an error quotes it: no longer than a line."""
+    text = form(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from audiolm.checkpoint import CheckpointError, config_from_dict
 from audiolm.sampling import SamplingOptions
+from audiolm.whole_files import write_whole
 
 __all__ = ["FILE_NAME", "read_generation_defaults", "write_generation_defaults"]
 
@@ -37,4 +38,4 @@ def read_generation_defaults(folder: Path) -> SamplingOptions:
 
 def write_generation_defaults(folder: Path, options: SamplingOptions) -> None:
     """Write ``options`` to ``folder``."""
-    (folder / FILE_NAME).write_text(json.dumps(asdict(options), indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / FILE_NAME, json.dumps(asdict(options), indent=2) + "\n")

@@ -29,6 +29,7 @@ from audiolm.pipeline import Parts, decoders_of
 from audiolm.precision import Precision, check_precision
 from audiolm.runtime import resolve_device
 from audiolm.sampling import Decoder, SamplingOptions
+from audiolm.whole_files import write_whole
 
 __all__ = ["AudioLM"]
 
@@ -109,7 +110,7 @@ class AudioLM:
         self.digests = save_parts(self.parts, folder, record or {})
         write_generation_defaults(folder, self.options)
         self.name = folder.resolve().name
-        (folder / "README.md").write_text(model_card(self.describe(), record or {}), encoding="utf-8")
+        write_whole(folder / "README.md", model_card(self.describe(), record or {}))
 
     @property
     def decoders(self) -> tuple[Decoder, ...]:

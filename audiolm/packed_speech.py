@@ -15,6 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from audiolm.whole_files import write_whole
+
 __all__ = ["INDEX", "PackedSamples", "packs_in", "read_pack", "write_pack"]
 
 INDEX = "pack.json"
@@ -74,7 +76,7 @@ def write_pack(
     if piece:
         finish()
     document = {"format": "audiolm-pack", "version": 1, "sample_rate_hz": sample_rate_hz, "recordings": rows}
-    (folder / INDEX).write_text(json.dumps(document), encoding="utf-8")
+    write_whole(folder / INDEX, json.dumps(document))
     return [*files, folder / INDEX]
 
 

@@ -110,9 +110,8 @@ class ParallelStage(nn.Module):
     def load(cls, folder: str | Path) -> ParallelStage:
         """Read a stage that :meth:`save` wrote; :class:`~audiolm.checkpoint.CheckpointError` where it does not fit."""
         mapping, state, _ = checkpoint.load_part(folder, PART)
-        stage = cls(checkpoint.config_from_dict(ParallelConfig, mapping))
-        checkpoint.load_weights(stage, state, folder)
-        return stage.eval()
+        config = checkpoint.config_from_dict(ParallelConfig, mapping)
+        return checkpoint.build(lambda: cls(config), state, folder).eval()
 
     def save(self, folder: str | Path, record: dict[str, object], state: dict[str, Tensor] | None = None) -> None:
         """Write configuration and weights (``state`` in place of this module's, for averaged weights)."""

@@ -41,6 +41,7 @@ from audiolm.train_parallel import ParallelTask
 from audiolm.train_semantic import W2vBertTask, fit_kmeans
 from audiolm.train_stages import StageTask, TokenisedUtterance
 from audiolm.training import LoopConfig, TrainingTask, train
+from audiolm.whole_files import write_whole
 
 __all__ = ["PARTS", "TOKENS", "Recipe", "finished", "read_recipe", "train_part"]
 
@@ -213,7 +214,7 @@ def _planned_steps(part: str, recipe: Recipe, maker: Maker) -> int | None:
         steps = int(recipe.runtime.totals({"steps": steps if recipe.runtime.is_main else 0.0})["steps"])
         if recipe.runtime.is_main:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"steps": steps, "step_s": step_s, "budget_s": budget_s}), encoding="utf-8")
+            write_whole(path, json.dumps({"steps": steps, "step_s": step_s, "budget_s": budget_s}))
         recipe.runtime.barrier()
     return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
 
@@ -318,7 +319,7 @@ def _fit_semantic(recipe: Recipe) -> dict[str, Any]:
                 record=record,
                 device=recipe.runtime.device,
             )
-        (recipe.out / "semantic" / "training.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+        write_whole(recipe.out / "semantic" / "training.json", json.dumps(record) + "\n")
     recipe.runtime.barrier()
     return record
 

@@ -138,9 +138,7 @@ class Stage(nn.Module):
                 f"{Path(folder) / checkpoint.CONFIG_NAME}: layout is {config.layout.kind!r}, not {kind!r};"
                 " copy it again"
             )
-        stage = cls(config)
-        checkpoint.load_weights(stage, state, folder)
-        return stage.eval()
+        return checkpoint.build(lambda: cls(config), state, folder).eval()
 
     def save(self, folder: str | Path, record: dict[str, object], state: dict[str, Tensor] | None = None) -> None:
         """Write configuration and weights (``state`` in place of this module's, for averaged weights)."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from audiolm.dataset import Recording
 from audiolm.runtime import Runtime
 from audiolm.semantic.tokenizer import SemanticTokenizer, load_tokenizer
 from audiolm.train_stages import TokenisedUtterance
+from audiolm.whole_files import whole_file
 
 __all__ = ["SHARD_RECORDINGS", "tokenised"]
 
@@ -97,9 +97,8 @@ def _write(
         row = torch.from_numpy(samples)[None].to(device)
         arrays[f"{index}/semantic"] = tokenizer.encode(row)[0].cpu().numpy().astype(np.int16)
         arrays[f"{index}/codes"] = codec.encode(row)[0].cpu().numpy().astype(np.int16)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(arrays, temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        save_file(arrays, temporary)
 
 
 def _mapped(path: Path) -> dict[str, np.ndarray]:

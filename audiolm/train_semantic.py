@@ -248,9 +248,8 @@ def fit_kmeans(
     centroids fit what users will load.
     """
     config, state, history = checkpoint.load_part(w2v_bert_folder, PART)
-    model = W2vBert(checkpoint.config_from_dict(W2vBertConfig, config))
-    checkpoint.load_weights(model, state, w2v_bert_folder)
-    model.eval().to(device)
+    settings = checkpoint.config_from_dict(W2vBertConfig, config)
+    model = checkpoint.build(lambda: W2vBert(settings), state, w2v_bert_folder).eval().to(device)
     features = []
     with torch.inference_mode():
         for wave in _usable(speech, "k-means"):

@@ -24,6 +24,7 @@ from audiolm.energy import EnergyMeter, machine_facts
 from audiolm.runtime import Runtime
 from audiolm.sharded import whole
 from audiolm.training_log import LossLog, Progress
+from audiolm.whole_files import whole_file, write_whole
 
 __all__ = ["LoopConfig", "TrainingTask", "train"]
 
@@ -112,7 +113,7 @@ def train(
     record = _record(state, validation, runtime, meter) | {"finished": not stopped}
     task.export(folder / "export", record)
     if runtime.is_main:
-        (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / "training.json", json.dumps(record, indent=2) + "\n")
     runtime.barrier()
     return record
 
@@ -209,14 +210,12 @@ def _save(task: TrainingTask, folder: Path, state: _State, runtime: Runtime, met
     target = folder / "state"
     target.mkdir(exist_ok=True)
     name = f"tensors-{state.step}.safetensors"
-    save_file(tensors, target / f".{name}")
-    os.replace(target / f".{name}", target / name)
+    with whole_file(target / name) as temporary:
+        save_file(tensors, temporary)
     loop = {"step": state.step, "spent": spent, "sources": sources, "best": state.best}
     document = {"loop": loop, "tensors": name, "tree": skeleton}
-    temporary = target / ".state.json"
-    temporary.write_text(json.dumps(document), encoding="utf-8")
-    os.replace(temporary, target / "state.json")
-    for old in [*target.glob("tensors-*.safetensors"), *target.glob(".tensors-*.safetensors")]:
+    write_whole(target / "state.json", json.dumps(document))
+    for old in [*target.glob("tensors-*.safetensors"), *target.glob(".tensors-*.tmp")]:
         if old.name != name:
             old.unlink()
 

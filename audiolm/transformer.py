@@ -43,6 +43,8 @@ class TransformerConfig:
     qk_norm: bool = False
 
     def __post_init__(self) -> None:
+        if min(self.layers, self.heads, self.dim, self.ff_dim) < 1:
+            raise ValueError("layers, heads, dim and ff_dim must be at least 1")
         if self.dim % self.heads or (self.dim // self.heads) % 2:
             raise ValueError(f"dim {self.dim} over {self.heads} heads must give an even head width")
         if not 0.0 <= self.dropout < 1.0:

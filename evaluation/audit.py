@@ -33,6 +33,7 @@ from evaluation.run_lock import run_lock
 from evaluation.scorers import ScorerState, corpus_metrics_of, metrics_of, select_scorers
 from evaluation.scoring import score_items
 from evaluation.selftest import accredit
+from evaluation.whole_files import remove_leftovers
 
 __all__ = ["AuditResult", "plan_audit", "report_run", "run_audit", "run_generation", "run_scoring"]
 
@@ -132,7 +133,7 @@ def run_scoring(
     if run.require().get("layout") == PARTS:
         raise ValueError(f"{run.path}: was made with --stream; stream it into a new folder with the scorers you want")
     states = select_scorers(scorers, device=device)
-    with run_lock(run.path):
+    with _locked(run):
         _score(run, read_generations(run.generations), states, device, progress, options)
         _summarise(run)
         run.update(status="complete", finished_utc=utc_now())
@@ -187,7 +188,16 @@ def plan_audit(
 def _opened(run: RunFolder, resume: bool) -> Iterator[None]:
     run.refuse_taken(resume=resume)
     run.path.mkdir(parents=True, exist_ok=True)
+    with _locked(run):
+        yield
+
+
+@contextmanager
+def _locked(run: RunFolder) -> Iterator[None]:
+    """Alone in the folder, after what an earlier process left half-written there is gone."""
     with run_lock(run.path):
+        for folder in (run.path, *(run.path / "work").glob("*")):
+            remove_leftovers(folder)
         yield
 
 

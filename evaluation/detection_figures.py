@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from detectors import error_rates
+from evaluation.whole_files import write_whole
 
 __all__ = ["draw_figures"]
 
@@ -27,7 +28,7 @@ def draw_figures(folder: Path, bona: np.ndarray, synth: np.ndarray) -> list[Path
     paths = []
     for name, text in figures.items():
         path = folder / f"{name}.svg"
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
         paths.append(path)
     return paths
 

@@ -34,6 +34,7 @@ from detectors.shortcuts import audit_shortcuts
 from detectors.training import TrainConfig, WindowSampler, fit
 from evaluation.detector_codecs import codecs
 from evaluation.detector_data import DataSizes, build_clips, noise_recordings
+from evaluation.whole_files import write_whole
 
 __all__ = ["TrainingPlan", "train_detector"]
 
@@ -165,4 +166,4 @@ def _write(
     dev = [item for item in scored_held if item.clip.is_bona_fide]
     scores = {"scores": reference_rows([*dev, *scored_test], calibration)}
     write_artefact(plan.out, network.state_dict(), full, {REFERENCE_SCORES: scores})
-    (plan.out / "README.md").write_text(model_card(full, rows), encoding="utf-8")
+    write_whole(plan.out / "README.md", model_card(full, rows))

@@ -6,7 +6,6 @@ equal bytes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.records import GenerationRecord
+from evaluation.whole_files import whole_file
 
 __all__ = [
     "GENERATION_KEY",
@@ -26,6 +26,7 @@ __all__ = [
     "SUMMARY_KEY",
     "SUMMARY_SCHEMA",
     "check_scores",
+    "generation_records",
     "generation_table",
     "read_frame",
     "read_generations",
@@ -164,7 +165,11 @@ def write_generations(path: Path, records: Sequence[GenerationRecord]) -> None:
 
 def read_generations(path: Path) -> list[GenerationRecord]:
     """The records of ``generations.parquet``."""
-    table = _read(path)
+    return generation_records(path, _read(path))
+
+
+def generation_records(path: Path, table: pa.Table) -> list[GenerationRecord]:
+    """The records of a table that :func:`generation_table` made; ``path`` is named where a column is missing."""
     missing = [name for name in GENERATION_SCHEMA.names if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: column {missing[0]!r} is missing; generate again")
@@ -195,9 +200,8 @@ def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write Parquet atomically, without pandas metadata."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd", write_page_checksum=True)
 
 
 def _table(path: Path, frame: pd.DataFrame, schema: pa.Schema, key: list[str]) -> pa.Table:
@@ -224,6 +228,7 @@ def _read(path: Path) -> pa.Table:
     if not files:
         raise ValueError(f"{path}: no such file; finish the run (audiolm-audit audit ... --resume)")
     try:
-        return pa.concat_tables([pq.read_table(one) for one in files], promote_options="default")
-    except (pa.ArrowInvalid, OSError) as error:
+        tables = [pq.read_table(one, page_checksum_verification=True) for one in files]
+        return pa.concat_tables(tables, promote_options="default")
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise ValueError(f"{path}: is not a Parquet file that can be read ({error}); run that step again") from error

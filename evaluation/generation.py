@@ -59,7 +59,7 @@ def generate_items(
         options = engine_of(workers, engine, shards=alone)
         work = GenerationWork(
             folder=str(run.path), config=config, system=system, system_sha256=job.system_sha256,
-            outside=generator is None, generator=generator,
+            outside=generator is None, generator=generator, item_limit_s=options.item_limit_s,
         )  # fmt: skip
         waiting = (NumberedShard(number=number, utterances=shards[number]).portable() for number in missing)
         with open_engine(options) as started:

@@ -6,6 +6,7 @@ The table is written last and is the sign that the shard is done; a run that was
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,14 +14,18 @@ from pathlib import Path
 
 from audiolm.audio import AudioClip, write_audio
 from evaluation.config import RENDERED_ROLES, RunConfig, digest_of
-from evaluation.frames import generation_table, read_generations, write_table
+from evaluation.frames import generation_records, generation_table
 from evaluation.protocols import Generator, RenderRequest
 from evaluation.recordings import REFERENCE_RATE_HZ, Recording, read_recording
 from evaluation.records import DEFAULT_ROLES, GenerationRecord, Utterance
 from evaluation.rendering import item_seed, render_batch
 from evaluation.run_folder import RunFolder, audio_name
+from evaluation.table_seals import DamagedTableError, read_sealed, write_sealed
+from evaluation.well_formed import well_formed
 
 __all__ = ["ShardJob", "audio_provenance", "finished_shard", "keep_shard", "lost_records", "make_shard", "record_of"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,12 @@ def finished_shard(job: ShardJob, number: int, shard: Sequence[Utterance]) -> li
     done = _table_path(job, number, shard)
     if not done.is_file():
         return None
-    records = read_generations(done)
+    try:
+        records = generation_records(done, read_sealed(done))
+    except DamagedTableError as error:
+        logger.warning("%s; the shard is made again", error)
+        done.unlink()
+        return None
     return records if all(_audio_is_intact(job.run.path, record) for record in records) else None
 
 
@@ -74,7 +84,7 @@ def make_shard(job: ShardJob, number: int, shard: Sequence[Utterance], *, keep: 
 
 def keep_shard(job: ShardJob, number: int, shard: Sequence[Utterance], records: Sequence[GenerationRecord]) -> None:
     """Write the table that says the shard is done."""
-    write_table(_table_path(job, number, shard), generation_table(records))
+    write_sealed(_table_path(job, number, shard), generation_table(records))
 
 
 def lost_records(job: ShardJob, shard: Sequence[Utterance], reason: str) -> list[GenerationRecord]:
@@ -206,7 +216,7 @@ def record_of(job: ShardJob, utterance: Utterance, recording: Recording, role: s
         origin=utterance.origin,
         wall_s=0.0,
         status=recording.status,
-        reason=recording.reason,
+        reason=well_formed(recording.reason),
         content_sha256="",
         config_sha256=job.config_sha256(role),
         note=recording.note,

@@ -16,6 +16,7 @@ from evaluation.corpus_trees import read_tree
 from evaluation.records import ORIGINS, Utterance
 from evaluation.splits import limit_round_robin
 from evaluation.table_rows import RawRow, read_rows
+from evaluation.well_formed import well_formed_utterance
 
 __all__ = [
     "MANIFEST_NAMES",
@@ -73,7 +74,7 @@ def read_utterances(
     if not source.exists():
         raise ValueError(f"{source}: no such file or folder; name a manifest, a corpus tree or a folder of audio")
     manifest = manifest_of(source)
-    utterances = _from_manifest(manifest, kind) if manifest else read_tree(source)
+    utterances = _from_manifest(manifest, kind) if manifest else list(map(well_formed_utterance, read_tree(source)))
     if split is not None:
         utterances = _of_split(source, utterances, split)
     utterances = _mark_duplicates(utterances)
@@ -156,7 +157,7 @@ class RowReader:
         if origin not in ORIGINS:
             problem = problem or f"origin is {origin!r}; use one of {', '.join(ORIGINS)}"
             origin = "unknown"
-        return Utterance(
+        utterance = Utterance(
             utterance_id=self.name(row),
             audio_path=audio_path,
             duration_s=_seconds(self.value(row, "duration_s")),
@@ -169,6 +170,7 @@ class RowReader:
             row=row.number,
             problem=f"{self.file_name}, row {row.number}: {problem}" if problem else "",
         )
+        return well_formed_utterance(utterance)
 
     def value(self, row: RawRow, name: str) -> str:
         column = self.columns[name]

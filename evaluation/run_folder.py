@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from hashlib import sha256
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from evaluation.config import RunConfig
 from evaluation.run_lock import LOCK_NAME
+from evaluation.whole_files import write_whole
 
 __all__ = ["RUN_SCHEMA_VERSION", "RunFolder", "audio_name", "write_json"]
 
@@ -129,10 +129,8 @@ class RunFolder:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically, sorted and indented; NaN is refused because other readers cannot take it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, text.encode("utf-8", "backslashreplace"))  # half a character becomes JSON's own escape for it
 
 
 def audio_name(utterance_id: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from evaluation.config import digest_of
-from evaluation.frames import write_table
+from evaluation.table_seals import DamagedTableError, read_sealed, write_sealed
+from evaluation.whole_files import remove_leftovers
 
 __all__ = ["NOTE", "Cell", "ScoreStore"]
+
+logger = logging.getLogger(__name__)
 
 NOTE = "note"
 """Status of a cell that is no measure: its ``reason`` is a text that the scorer gave beside the values."""
@@ -44,8 +47,7 @@ class ScoreStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._cells: dict[str, list[Cell]] = {}
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
+        remove_leftovers(folder)
         for part in sorted(folder.glob("*.parquet")):
             self._read(part)
 
@@ -65,13 +67,14 @@ class ScoreStore:
             for key, cells in kept.items()
             for cell in cells
         ]
-        write_table(self._folder / f"{digest_of(sorted(kept))[:24]}.parquet", pa.Table.from_pylist(rows, PART_SCHEMA))
+        write_sealed(self._folder / f"{digest_of(sorted(kept))[:24]}.parquet", pa.Table.from_pylist(rows, PART_SCHEMA))
 
     def _read(self, part: Path) -> None:
         try:
-            table = pq.read_table(part, schema=PART_SCHEMA)
-        except (pa.ArrowInvalid, OSError):
-            part.unlink()  # damaged: what it held is computed again
+            table = read_sealed(part)
+        except DamagedTableError as error:
+            logger.warning("%s; what it held is computed again", error)
+            part.unlink()
             return
         found: dict[str, list[Cell]] = {}
         for row in table.to_pylist():

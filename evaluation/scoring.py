@@ -57,7 +57,7 @@ def score_items(
     """
     options = engine_of(workers, engine)
     write_json(run.measures, describe_measures([metric.spec for metric in metrics]))
-    plans = _Plans(run, records, metrics, device, shard_utterances)
+    plans = _Plans(run, records, metrics, device, shard_utterances, options.item_limit_s)
     total = sum(record.role in metric.spec.roles for record in records for metric in metrics)
     rows: list[dict[str, object]] = []
     notes: list[Note] = []
@@ -125,9 +125,10 @@ class _Plans:
         metrics: Sequence[Metric],
         device: str,
         shard_utterances: int | None,
+        item_limit_s: float,
     ) -> None:
         self.metrics, self.device = metrics, device
-        self.work = ScoreWork(folder=str(run.path), device=device, metrics=tuple(metrics))
+        self.work = ScoreWork(folder=str(run.path), device=device, metrics=tuple(metrics), item_limit_s=item_limit_s)
         self.store = ScoreStore(run.work("scores"))
         self.versions = {metric.spec.name: scorer_version(metric) for metric in metrics}
         self.references = references_of(records)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,6 +21,7 @@ from reports.render import RenderedSection, render_page
 from reports.sarif import write_sarif
 from reports.sections import Section, discover
 from reports.summary import system_digest, write_summary
+from reports.whole_files import write_whole
 
 __all__ = ["ReportResult", "build_report"]
 
@@ -79,9 +79,7 @@ def build_report(
     write_summary(
         run.folder / "summary.json", context, sections, file_digest(plan_path) if plan_path.is_file() else None
     )
-    temporary = report_path.with_name(f".{report_path.name}.{os.getpid()}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, report_path)
+    write_whole(report_path, page)
     write_digests(run.folder, run_id, run.generations)
     severity = worst(context.findings)
     hit = gate != "never" and rank(severity) >= rank(gate)
@@ -110,7 +108,7 @@ def _kept(kept: Path, given: Path | None) -> Path:
     if kept.name == PLAN:
         read_plan(Path(given))  # refused before it is kept
     if not kept.is_file() or kept.read_bytes() != content:
-        kept.write_bytes(content)
+        write_whole(kept, content)
     return kept
 
 

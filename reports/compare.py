@@ -25,6 +25,7 @@ from reports.findings import rank
 from reports.formats import clean, isolate
 from reports.policy import load_policy
 from reports.schemas import AuditSummary, Comparison, FindingChange, FindingList, FindingRow
+from reports.whole_files import write_whole
 
 __all__ = ["Audit", "audit_facts", "compare_runs", "open_audit", "unlike_evaluators", "write_comparison"]
 
@@ -230,4 +231,4 @@ def _verdict(
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """``comparison.json``."""
     text = json.dumps(comparison.model_dump(), indent=1, ensure_ascii=True, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")

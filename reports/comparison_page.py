@@ -9,6 +9,7 @@ from reports.findings import SEVERITIES
 from reports.formats import isolate, number_text, range_text
 from reports.render import RenderedSection, render_page
 from reports.schemas import Comparison, FindingChange
+from reports.whole_files import write_whole
 
 __all__ = ["comparison_page", "write_comparison_page"]
 
@@ -18,7 +19,7 @@ COUNTED = (("new", "major"), ("regressed", "major"), ("fixed", "none"), ("improv
 
 def write_comparison_page(path: Path, comparison: Comparison) -> None:
     """``comparison.html``, self-contained."""
-    path.write_text(comparison_page(comparison), encoding="utf-8")
+    write_whole(path, comparison_page(comparison))
 
 
 def comparison_page(comparison: Comparison) -> str:

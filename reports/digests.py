@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from reports.schemas import DigestFile, FileDigest
+from reports.whole_files import write_whole
 
 __all__ = ["DIGESTS", "Difference", "file_digest", "verify_run", "write_digests"]
 
@@ -65,7 +66,7 @@ def write_digests(folder: Path, run_id: str, generations: pd.DataFrame) -> Path:
     left_out = [f"{name}: {why}" for name, why in LEFT_OUT.items()]
     content = DigestFile(schema_version=1, run_id=run_id, root=_root(entries), left_out=left_out, files=entries)
     path = folder / DIGESTS
-    path.write_text(json.dumps(content.model_dump(), indent=0, ensure_ascii=True) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content.model_dump(), indent=0, ensure_ascii=True) + "\n")
     return path
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from reports.estimates import Estimate, minimum_detectable
 from reports.formats import number_text, with_interval
 from reports.policy import Rule
+from reports.whole_files import write_whole
 
 __all__ = ["SEVERITIES", "Finding", "judge", "not_excluded", "note", "rank", "worst", "write_findings"]
 
@@ -216,4 +217,4 @@ def _against(rule: Rule, severity: str, threshold: float, estimate: Estimate, un
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:
     """``findings.json``: a list, strict JSON, the same bytes for the same findings."""
     rows = [finding.as_dict() for finding in findings]
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(rows, indent=1, ensure_ascii=True, allow_nan=False) + "\n")

@@ -17,6 +17,7 @@ from reports.findings import Finding
 from reports.formats import clean, isolate, number_text
 from reports.policy import Policy, Rule, load_policy
 from reports.schemas import FindingList, Plan, SampleSize
+from reports.whole_files import write_whole
 
 __all__ = ["PLAN", "POLICY", "deviations", "read_plan", "sample_sizes", "write_plan"]
 
@@ -51,8 +52,8 @@ def write_plan(
     plan = Plan(schema_version=1, policy_sha256=rules.sha256, sample_sizes=sizes, **facts)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PLAN
-    path.write_text(json.dumps(plan.model_dump(), indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-    (folder / POLICY).write_text(rules.text, encoding="utf-8")
+    write_whole(path, json.dumps(plan.model_dump(), indent=1, ensure_ascii=True) + "\n")
+    write_whole(folder / POLICY, rules.text)
     return path, plan
 
 

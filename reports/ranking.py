@@ -23,6 +23,7 @@ from reports.formats import isolate
 from reports.frames import rows_where
 from reports.schemas import RankedSystem, Ranking, RankingTable
 from reports.tables import unit_of
+from reports.whole_files import write_whole
 
 __all__ = ["rank_audits", "rank_intervals", "write_ranking"]
 
@@ -156,7 +157,7 @@ def _holm(p_values: Sequence[float]) -> list[bool]:
 def write_ranking(path: Path, ranking: Ranking) -> None:
     """``ranking.json``."""
     text = json.dumps(ranking.model_dump(), indent=1, ensure_ascii=True, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
 
 
 def label(facts: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from reports.formats import number_text, range_text
 from reports.ranking import label
 from reports.render import RenderedSection, render_page
 from reports.schemas import Ranking, RankingTable
+from reports.whole_files import write_whole
 
 __all__ = ["ranking_page", "write_ranking_page"]
 
@@ -26,7 +27,7 @@ NOTE = (
 
 def write_ranking_page(path: Path, ranking: Ranking) -> None:
     """``comparison.html``, self-contained."""
-    path.write_text(ranking_page(ranking), encoding="utf-8")
+    write_whole(path, ranking_page(ranking))
 
 
 def ranking_page(ranking: Ranking) -> str:

@@ -17,6 +17,7 @@ from reports.context import Context
 from reports.findings import Finding
 from reports.formats import clean
 from reports.policy import Rule
+from reports.whole_files import write_whole
 
 __all__ = ["LEVELS", "sarif_log", "write_sarif"]
 
@@ -31,7 +32,7 @@ MAX_EVIDENCE = 20
 def write_sarif(path: Path, context: Context, version: str) -> None:
     """``findings.sarif`` beside ``findings.json``; the same bytes for the same findings."""
     log = sarif_log(context, version)
-    path.write_text(json.dumps(log, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(log, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def sarif_log(context: Context, version: str) -> dict[str, Any]:

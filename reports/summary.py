@@ -15,6 +15,7 @@ from reports.formats import clean
 from reports.prompts import origin_of
 from reports.render import RenderedSection
 from reports.schemas import AuditSummary, Chapter
+from reports.whole_files import write_whole
 
 __all__ = ["RISKS", "audit_summary", "system_digest", "write_summary"]
 
@@ -24,7 +25,7 @@ RISKS = ("disinformation", "discrimination", "social_engineering", "environment"
 def write_summary(path: Path, context: Context, sections: Sequence[RenderedSection], plan_sha256: str | None) -> None:
     """The same bytes for the same run folder."""
     value = audit_summary(context, sections, plan_sha256).model_dump()
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def audit_summary(context: Context, sections: Sequence[RenderedSection], plan_sha256: str | None) -> AuditSummary:

@@ -129,6 +129,8 @@ def test_two_workers_take_little_more_than_half_the_time_of_one() -> None:
         ({"workers": 0}, "workers is 0"),
         ({"name": "processes", "address": "auto"}, "belong to --engine ray"),
         ({"name": "ray", "gpus_per_worker": -1.0}, "share of a GPU"),
+        ({"name": "local", "item_limit_s": 3.0}, "needs a process that can be ended"),
+        ({"name": "processes", "item_limit_s": float("inf")}, "item_limit_s is inf"),
     ],
 )
 def test_bad_options_are_refused(options: dict, words: str) -> None:

@@ -8,6 +8,8 @@ from math import prod
 __all__ = ["CodecConfig", "nano_codec", "paper_codec"]
 
 FRONT_ENDS = ("seanet", "spectral", "magnitude")
+MAX_SIZE, MAX_ENTRIES, MAX_UNITS = 1 << 20, 16, 1_000
+"""Bounds on what a configuration may say: far above any codec, far below what a machine falls over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,17 @@ class CodecConfig:
     def __post_init__(self) -> None:
         if self.front_end not in FRONT_ENDS:
             raise ValueError(f"front_end is {self.front_end!r}; use one of {', '.join(FRONT_ENDS)}")
+        sizes = {
+            "sample_rate_hz": (self.sample_rate_hz,), "strides": self.strides, "channels": (self.channels,),
+            "dilations": self.dilations, "latent_dim": (self.latent_dim,), "window": (self.window,),
+            "encoder_channels": self.encoder_channels, "decoder_channels": self.decoder_channels,
+        }  # fmt: skip
+        for name, values in sizes.items():
+            if not 0 < len(values) <= MAX_ENTRIES or min(values) < 1 or max(values) > MAX_SIZE:
+                raise ValueError(f"{name} is {str(values)[:80]}; use 1 to {MAX_ENTRIES} numbers from 1 to {MAX_SIZE}")
+        units = (*self.encoder_units, *self.decoder_units, self.phase_look_ahead, self.phase_iterations)
+        if min(units) < 0 or max(units) > MAX_UNITS:
+            raise ValueError(f"units, look-ahead and iterations are {str(units)[:80]}; use 0 to {MAX_UNITS}")
         if self.n_levels < 1 or self.codebook_size < 2:
             raise ValueError(f"{self.n_levels} levels of {self.codebook_size} codes; use at least 1 level of 2 codes")
         if self.front_end != "seanet" and (self.hop % 2 or self.window % self.hop):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiolm.checkpoint import config_from_dict, config_to_dict, load_part, load_weights, save_part
+from audiolm.checkpoint import build, config_from_dict, config_to_dict, load_part, save_part
 from audiolm.codec.config import CodecConfig
 from audiolm.codec.incremental import another, incremental
 from audiolm.codec.magnitude import MagnitudeDecoder, MagnitudeEncoder
@@ -132,7 +132,7 @@ class SoundStream(nn.Module):
             CheckpointError: not ours, truncated, changed, or of another shape.
         """
         config, state, record = load_part(Path(folder), PART)
-        codec = cls(config_from_dict(CodecConfig, config))
-        load_weights(codec, state, folder)
+        settings = config_from_dict(CodecConfig, config)
+        codec = build(lambda: cls(settings), state, folder)
         codec.record = record
         return codec.eval()

@@ -27,6 +27,8 @@ class ConformerConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        if min(self.dim, self.heads, self.layers, self.ff_factor, self.kernel) < 1:
+            raise ValueError("dim, heads, layers, ff_factor and kernel must be at least 1")
         if self.dim % self.heads or (self.dim // self.heads) % 2:
             raise ValueError(f"dim {self.dim} over {self.heads} heads must give an even head width")
         if self.kernel % 2 == 0:

@@ -18,6 +18,9 @@ MIN_DEVIATION = 0.3
 """Floor of the utterance's log-mel deviation (nepers), so that silence is not blown up to speech level."""
 
 
+MAX_N_FFT = 8_192
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogMelConfig:
     """Front end of w2v-BERT (Chung et al. 2021, section 4.1): 80 mel bands, 25 ms windows, 10 ms hop."""
@@ -29,6 +32,18 @@ class LogMelConfig:
     n_fft: int = 512
     low_hz: float = 40.0
     high_hz: float = 7_600.0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.hop <= self.window <= self.n_fft <= MAX_N_FFT and 1 <= self.n_mels <= self.n_fft):
+            raise ValueError(
+                f"hop {self.hop}, window {self.window} and n_fft {self.n_fft} must grow from 1 to {MAX_N_FFT} at most,"
+                f" with 1 to n_fft mel bands, not {self.n_mels}"
+            )
+        if not 0 <= self.low_hz < self.high_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"mel bands from {self.low_hz:g} to {self.high_hz:g} Hz must lie within 0 to half of"
+                f" {self.sample_rate_hz} Hz"
+            )
 
 
 class LogMel(nn.Module):

@@ -32,6 +32,10 @@ class QuantizerConfig:
     n_mels: int = 80
     target_dim: int = 128
 
+    def __post_init__(self) -> None:
+        if min(self.codes, self.frames, self.n_mels, self.target_dim) < 1:
+            raise ValueError("codes, frames, n_mels and target_dim must be at least 1")
+
 
 class Quantized(NamedTuple):
     """``codes``: int64 ``[batch, frame]``; ``targets``: ``[batch, frame, target_dim]``; ``usage``: soft

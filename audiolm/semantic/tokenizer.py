@@ -78,9 +78,8 @@ class W2vBertTokenizer(nn.Module):
     def load(cls, folder: str | Path) -> W2vBertTokenizer:
         """Read a folder that :meth:`save` wrote; :class:`~audiolm.checkpoint.CheckpointError` where it does not fit."""
         mapping, state, _ = checkpoint.load_part(folder, PART)
-        tokenizer = cls.untrained(checkpoint.config_from_dict(TokenizerConfig, mapping))
-        checkpoint.load_weights(tokenizer, state, folder)
-        return tokenizer
+        config = checkpoint.config_from_dict(TokenizerConfig, mapping)
+        return checkpoint.build(lambda: cls.untrained(config), state, folder)
 
     def save(self, folder: str | Path, record: Mapping[str, Any]) -> None:
         """Write network, normalisation and centroids as part ``semantic``."""

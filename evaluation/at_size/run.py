@@ -133,6 +133,7 @@ def _begin(
     return StreamWork(
         reader=found.reader, config=config, system=system, system_sha256=str(fixed["system_sha256"]), run_id=run_id,
         versions=versions, groups=found.groups, metrics=tuple(metrics), scorers_from=options.scorers_from,
+        item_limit_s=options.engine.item_limit_s,
     )  # fmt: skip
 
 

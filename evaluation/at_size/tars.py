@@ -9,7 +9,7 @@ import contextlib
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import IO, Any, cast
 
 from audiolm.audio import AUDIO_SUFFIXES
 from evaluation.at_size.storage import open_any
@@ -19,6 +19,23 @@ __all__ = ["AUDIO_PATH", "OFFSET", "SIZE", "TAR", "tar_rows"]
 AUDIO_PATH, TAR, OFFSET, SIZE = "audio_path", "tar:address", "tar:offset", "tar:size"
 MOST_TEXT_BYTES = 1 << 20
 """Of a sample's JSON or text member."""
+MOST_HEADER_BYTES = 16 << 20
+"""Of a member's extended header, which is read at once."""
+
+
+class _SmallReads:
+    """A stream that refuses to be read in one huge piece: a tar's extended header may declare any size."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size:,} bytes; at most {MOST_HEADER_BYTES:,} are read")
+        return self._stream.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def tar_rows(address: str) -> Iterator[dict[str, str]]:
@@ -29,7 +46,7 @@ def tar_rows(address: str) -> Iterator[dict[str, str]]:
     """
     with contextlib.closing(open_any(address)) as stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
+            with tarfile.open(fileobj=cast("IO[bytes]", _SmallReads(stream)), mode="r:") as tar:
                 yield from _samples(address, tar)
         except tarfile.TarError as error:
             raise ValueError(

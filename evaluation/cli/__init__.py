@@ -1,18 +1,22 @@
 """The console command ``audiolm-audit``: a verb is looked up by name and its module is imported only then.
 
-Exit codes: 0 fine, 1 a finding at or above the gate, 2 bad input or usage, 130 interrupted.
+Exit codes: 0 fine, 1 a finding at or above the gate, 2 bad input or usage, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import io
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO, cast
+
+from evaluation.cli.faults import Terminated, sentence_of, sigterm_raises
+from evaluation.cli.terminal import PlainText, log_to_terminal, plain
 
 __all__ = ["VERBS", "main"]
 
@@ -46,7 +50,7 @@ VERBS = {
     "train": ("audiolm.cli", "train a part of the model"),
     "codec": ("audiolm.codec.cli", "recordings to files of a few kbit/s and back, and how the codes are used"),
 }
-EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+EXIT_USAGE, EXIT_INTERRUPTED, EXIT_ENDED = 2, 130, 143
 FOREIGN_VERBS = ("train", "codec", "verify", "compare")
 """Verbs whose module has a ``main`` of its own."""
 
@@ -58,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text: shown as escapes
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_terminal()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if arguments else EXIT_USAGE
@@ -75,23 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, arguments: list[str]) -> int:
     try:
-        module = importlib.import_module(VERBS[verb][0])
-        if verb in FOREIGN_VERBS:
-            return int(module.main(arguments) or 0)
-        parser = argparse.ArgumentParser(
-            prog=f"audiolm-audit {verb}",
-            description=module.__doc__,
-            epilog=f"example:\n  {module.EXAMPLE}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        module.add_arguments(parser)
-        return int(module.run(parser.parse_args(arguments)))
+        with sigterm_raises(), contextlib.redirect_stdout(cast(TextIO, PlainText(sys.stdout))):
+            return _called(verb, arguments)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_USAGE
-    except KeyboardInterrupt:
-        print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    except (KeyboardInterrupt, Terminated) as error:
+        was, code = ("interrupted", EXIT_INTERRUPTED) if isinstance(error, KeyboardInterrupt) else ("ended", EXIT_ENDED)
+        print(f"{was}; the same command with --resume goes on from here", file=sys.stderr)
+        return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -99,14 +94,29 @@ def _run(verb: str, arguments: list[str]) -> int:
         return _usage(
             f"{verb} needs {error.name or error}, which is not installed; install audiolm-audit with its extras"
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if os.environ.get("AUDIOLM_AUDIT_TRACEBACK"):
             raise
-        return _usage(str(error))
+        return _usage(sentence_of(error))
+
+
+def _called(verb: str, arguments: list[str]) -> int:
+    module = importlib.import_module(VERBS[verb][0])
+    if verb in FOREIGN_VERBS:
+        return int(module.main(arguments) or 0)
+    parser = argparse.ArgumentParser(
+        prog=f"audiolm-audit {verb}",
+        description=module.__doc__,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(arguments)))
 
 
 def _usage(sentence: str) -> int:
-    print(f"audiolm-audit: {sentence}", file=sys.stderr)
+    print(plain(f"audiolm-audit: {sentence}"), file=sys.stderr)
     return EXIT_USAGE
 
 

@@ -81,4 +81,4 @@ def _print(source: str, facts: dict[str, object]) -> None:
     if isinstance(problems, list):
         print(f"  problems: {len(problems)}")
         for problem in problems:
-            print(f"    {problem}")
+            print("    " + problem.replace("\n", "\\n"))

@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         operating_point=args.operating_point,
         watermark=args.watermark or "",
+        item_limit_s=options.item_limit_s,
     )
     if args.tsv:
         print("\t".join(COLUMNS))
@@ -99,8 +100,13 @@ def _shown(line: dict[str, Any], args: argparse.Namespace) -> str:
 
 
 def _tabbed(line: dict[str, Any]) -> str:
-    cells = [line[name] for name in COLUMNS]
+    cells = [_no_formula(line[name]) if name == "path" else line[name] for name in COLUMNS]
     return "\t".join(_one_line(_cell(cell)) for cell in cells)
+
+
+def _no_formula(path: str) -> str:
+    """A relative path that a spreadsheet would run as a formula, written as the same path from ``./``."""
+    return f"./{path}" if path[:1] in ("=", "+", "-", "@") and path != STANDARD_INPUT else path
 
 
 def _cell(value: object) -> str:
@@ -118,7 +124,7 @@ def _one_line(text: str) -> str:
 
 def _readable(line: dict[str, Any]) -> str:
     number = f"{line['llr']:+.2f} nats" if line["llr"] is not None else ""
-    reason = line["reason"].removeprefix(f"{line['path']}: ")
+    reason = _one_line(line["reason"].removeprefix(f"{line['path']}: "))
     said = "  ".join(part for part in (number, reason) if part)
     generated = [part for part in line["segments"] if part["label"] == "synthetic"] if line["seams_s"] else []
     where = ", ".join(f"{part['start_s']:.1f}-{part['end_s']:.1f} s" for part in generated[:5])

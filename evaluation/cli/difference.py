@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from pathlib import Path
 
 from evaluation.multiplicity import METHODS
 from evaluation.system_difference import compare_systems
+from evaluation.whole_files import whole_file
 
 EXAMPLE = "audiolm-audit difference runs/first runs/second"
 
@@ -29,7 +31,11 @@ def run(args: argparse.Namespace) -> int:
     frame = compare_systems(args.old, args.new, roles=args.roles, method=args.adjust, force=args.force)
     rows = frame.to_dict("records")
     if args.out:
-        frame.to_csv(args.out, index=False) if args.out.endswith(".csv") else frame.to_parquet(args.out, index=False)
+        with whole_file(Path(args.out)) as temporary:
+            if args.out.endswith(".csv"):
+                frame.map(_no_formula).to_csv(temporary, index=False)
+            else:
+                frame.to_parquet(temporary, index=False)
     if args.json:
         print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows]))
         return 0
@@ -45,3 +51,8 @@ def run(args: argparse.Namespace) -> int:
             f"  {row['n_speakers']} speakers{missing}: {row['verdict']}"
         )
     return 0
+
+
+def _no_formula(cell: object) -> object:
+    """A text that a spreadsheet would run, behind an apostrophe, so that it is shown."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

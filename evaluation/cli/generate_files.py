@@ -18,6 +18,7 @@ from evaluation.manifest import read_utterances
 from evaluation.prompts_source import embedded_manifest
 from evaluation.rendering import item_seed
 from evaluation.run_folder import audio_name
+from evaluation.whole_files import write_whole
 
 __all__ = ["MODES", "add_file_options", "make_files"]
 
@@ -108,7 +109,7 @@ def make_files(args: argparse.Namespace) -> dict[str, Any]:
         "wall_s": wall_s,
         "real_time_factor": wall_s / made_s if made_s else None,
     }
-    (out / INDEX_NAME).write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_whole(out / INDEX_NAME, json.dumps(result, indent=2, sort_keys=True) + "\n")
     return result
 
 

@@ -13,6 +13,7 @@ from evaluation.discovery import discover_generators, pick
 from evaluation.likelihood.ranking import RankingRow, rank_pairs, rank_scores, read_pairs
 from evaluation.protocols import HasLikelihood
 from evaluation.threads import one_thread
+from evaluation.whole_files import write_whole
 
 EXAMPLE = "audiolm-audit likelihood pairs.csv --checkpoint nano"
 
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     rows = rank_pairs(pairs, scores, Resampler(seed=args.seed))
     if args.submission:
         lines = [f"{path.stem} {-found['semantic'][0]:.6f}" for path, found in scores.items()]
-        args.submission.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(Path(args.submission), "\n".join(lines) + "\n")
     if args.json:
         print(json.dumps([_plain(row) for row in rows]))
         return 0

@@ -14,7 +14,7 @@ from evaluation.prompts_source import EMBEDDED
 MAX_WORKERS = 8
 """Default limit; each worker holds its own scorers in memory."""
 
-STEERING = ("resume", "json", "workers", "engine", "address", "gpus_per_worker", "usual_workers")
+STEERING = ("resume", "json", "workers", "engine", "address", "gpus_per_worker", "item_limit", "usual_workers")
 """What only steers a call and shapes no number."""
 
 __all__ = ["add_run_options", "add_workers", "command_line", "config_of", "engine_options"]
@@ -65,17 +65,24 @@ def add_workers(parser: argparse.ArgumentParser, *, default: int = 0) -> None:
     parser.add_argument(
         "--gpus-per-worker", type=float, default=0.0, metavar="X", help="share of a GPU that each Ray worker takes"
     )
+    parser.add_argument(
+        "--item-limit", type=float, default=0.0, metavar="S",
+        help="end a worker that takes longer than S seconds for one item, and mark the item failed with that reason"
+        " (default: no limit)",
+    )  # fmt: skip
     parser.set_defaults(usual_workers=default or min(cpu_count(), MAX_WORKERS))
 
 
 def engine_options(args: argparse.Namespace) -> EngineOptions:
     """The engine that the options ask for."""
     usual = 0 if args.engine == "ray" else 1 if args.engine == "local" else args.usual_workers
+    limited = "processes" if args.item_limit and not args.engine else ""
     return EngineOptions(
-        name=args.engine or "",
+        name=args.engine or limited,
         workers=usual if args.workers is None else args.workers,
         address=args.address,
         gpus_per_worker=args.gpus_per_worker,
+        item_limit_s=args.item_limit,
     )
 
 

@@ -15,6 +15,7 @@ from evaluation.multiplicity import METHODS
 from evaluation.run_folder import RunFolder
 from evaluation.slices import slice_table
 from evaluation.table_rows import read_rows
+from evaluation.whole_files import whole_file
 
 EXAMPLE = "audiolm-audit slices runs/first --by gender accent --measures word_error/wer speaker_similarity/cosine"
 ROLES = ("codec", "acoustic", "continuation", "recorded")
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         scores, records, measures, names=names, axes=axes, roles=args.roles, resampler=Resampler(seed=seed),
         method=args.adjust, groups=groups,
     )  # fmt: skip
-    frame.to_parquet(folder.path / "slices.parquet", index=False)
+    with whole_file(folder.path / "slices.parquet") as temporary:
+        frame.to_parquet(temporary, index=False)
     rows = frame.to_dict("records")
     if args.json:
         print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows]))

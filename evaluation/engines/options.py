@@ -18,13 +18,15 @@ class EngineOptions:
 
     ``workers`` 0 leaves the number to Ray's resources. ``address``: a Ray cluster's (``auto``, ``HOST:PORT``,
     ``ray://HOST:PORT``); empty starts Ray on this machine. ``gpus_per_worker``: share of a GPU that each Ray worker
-    takes, e.g. 0.25 puts four on one.
+    takes, e.g. 0.25 puts four on one. ``item_limit_s``: how long one item may take before its worker is ended and the
+    item marked; 0 for as long as it likes.
     """
 
     name: str = ""
     workers: int = 1
     address: str = ""
     gpus_per_worker: float = 0.0
+    item_limit_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in ("", *ENGINES):
@@ -35,6 +37,13 @@ class EngineOptions:
             raise ValueError("--address and --gpus-per-worker belong to --engine ray; name it, or leave them out")
         if self.gpus_per_worker < 0:
             raise ValueError(f"gpus_per_worker is {self.gpus_per_worker:g}; use 0 or a share of a GPU such as 0.25")
+        if not 0 <= self.item_limit_s < float("inf"):
+            raise ValueError(f"item_limit_s is {self.item_limit_s:g}; use seconds above 0, or 0 for no limit")
+        if self.item_limit_s and self.kind == "local":
+            raise ValueError(
+                "a time limit per item needs a process that can be ended; use --engine processes (one is enough:"
+                " --workers 1)"
+            )
 
     @property
     def kind(self) -> str:
@@ -45,7 +54,7 @@ class EngineOptions:
 def engine_of(workers: int, engine: EngineOptions | None, *, shards: int | None = None) -> EngineOptions:
     """The options given, or ``workers`` processes; one process where no engine was named and there is one shard."""
     options = EngineOptions(workers=workers) if engine is None else engine
-    alone = not options.name and shards is not None and shards <= 1
+    alone = not options.name and not options.item_limit_s and shards is not None and shards <= 1
     return replace(options, workers=1) if alone else options
 
 

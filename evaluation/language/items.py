@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.language.alignment import SILENCE, Phone
+from evaluation.whole_files import write_whole
 
 __all__ = ["MAX_PHONE_S", "SPANS", "AbxItem", "items_of", "read_items", "write_items"]
 
@@ -64,7 +65,7 @@ def write_items(path: str | Path, items: Iterable[AbxItem]) -> None:
         f"{item.file} {item.onset_s:.4f} {item.offset_s:.4f} {item.phone} {item.previous} {item.next} {item.speaker}"
         for item in items
     ]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(Path(path), "\n".join(lines) + "\n")
 
 
 def read_items(path: str | Path) -> list[AbxItem]:

@@ -30,8 +30,8 @@ def model_representation(source: str, layer: int | None = None, device: str = "c
     is_part = (Path(source) / checkpoint.CONFIG_NAME).is_file()
     if is_part and checkpoint.stored_part(source) == PART:
         config, state, _ = checkpoint.load_part(source, PART)
-        network = W2vBert(checkpoint.config_from_dict(W2vBertConfig, config))
-        checkpoint.load_weights(network, state, source)
+        settings = checkpoint.config_from_dict(W2vBertConfig, config)
+        network = checkpoint.build(lambda: W2vBert(settings), state, source)
         if layer is None:
             raise ValueError(f"{source}: a w2v-BERT has features and no tokens; name a block, as in model:{source}#2")
         return _features(source, network.eval().to(device), layer, device)
