@@ -135,8 +135,8 @@ class AudioClip:
     def at_rate(self, sample_rate_hz: int) -> AudioClip:
         """The clip at another rate (torchaudio windowed-sinc); itself where the rate is already right.
 
-        Rates without a common measure (8,287 Hz) would need a table of gigabytes there: their weights are computed
-        where they are needed.
+        Rates without a common measure (8,287 Hz) would need a kernel of gigabytes there: scipy's polyphase filter
+        does them.
         """
         if sample_rate_hz == self.sample_rate_hz:
             return self

@@ -33,8 +33,8 @@ MAX_VALUES_PER_BYTE, UNSUSPECTED_VALUES = 4_096, 10_000_000
 """Silence packs 1,000 values into a byte at most in what encoders write; below ten million nothing is suspected."""
 KERNEL_VALUES = 1 << 21
 """Largest table of a resampler; two rates without a common divisor would need gigabytes."""
+MOST_PHASES = 1_000
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99
-CHUNK_SAMPLES = 1 << 15
 
 
 def name_of(path: str | Path) -> Any:
@@ -86,9 +86,14 @@ def mono_pieces(path: Path, start: int, frames: int) -> Iterator[np.ndarray]:
 
 
 def resampled(samples: np.ndarray, source_hz: int, target_hz: int) -> np.ndarray:
-    """``samples`` ``[time]`` at another rate, by torchaudio's windowed-sinc kernel."""
-    if kernel_values(source_hz, target_hz) > KERNEL_VALUES:
-        return _interpolated(samples, source_hz, target_hz)
+    """``samples`` ``[time]`` at another rate, by torchaudio's windowed-sinc kernel where its table is small.
+
+    Rates without a common measure (8,287 Hz) would need gigabytes there: scipy's polyphase filter does them.
+    """
+    if kernel_values(source_hz, target_hz) > KERNEL_VALUES or target_hz // gcd(source_hz, target_hz) > MOST_PHASES:
+        from scipy.signal import resample_poly
+
+        return resample_poly(samples, target_hz, source_hz).astype(np.float32)
     import torch
 
     with torch.inference_mode():
@@ -108,23 +113,3 @@ def _resampler(source_hz: int, target_hz: int):
     import torchaudio
 
     return torchaudio.transforms.Resample(source_hz, target_hz)
-
-
-def _interpolated(samples: np.ndarray, source_hz: int, target_hz: int) -> np.ndarray:
-    """The same kernel without its table: weights of each output sample are computed where they are needed."""
-    cutoff = min(source_hz, target_hz) * ROLLOFF
-    reach = int(np.ceil(ZERO_CROSSINGS * source_hz / cutoff))
-    count = -(-len(samples) * target_hz // source_hz)
-    out = np.empty(count, np.float32)
-    taps = np.arange(-reach, reach + 2)
-    step = max(1, CHUNK_SAMPLES // len(taps) * 8)
-    for first in range(0, count, step):
-        places = np.arange(first, min(first + step, count), dtype=np.int64) * source_hz
-        whole, rest = places // target_hz, (places % target_hz) / target_hz
-        t = (taps - rest[:, None]) * (cutoff / source_hz)
-        t = np.clip(t, -ZERO_CROSSINGS, ZERO_CROSSINGS)
-        weights = np.sinc(t) * np.cos(np.pi * t / (2 * ZERO_CROSSINGS)) ** 2 * (cutoff / source_hz)
-        low, high = int(whole[0]) - reach, int(whole[-1]) + reach + 2
-        part = np.pad(samples[max(low, 0) : high], (max(-low, 0), max(high - len(samples), 0)))
-        out[first : first + len(places)] = (part[whole[:, None] - low + taps] * weights).sum(axis=1)
-    return out
