@@ -307,6 +307,8 @@ def _write_error(temporary: Path, path: Path) -> OSError:
 def read_provenance(path: str | Path) -> dict[str, object]:
     """The JSON object that :func:`write_audio` left in a file's comment tag; empty where there is none."""
     try:
+        if not known_start(Path(path)):
+            return {}
         with sf.SoundFile(name_of(path)) as stream:
             comment = stream.comment
     except (sf.LibsndfileError, RuntimeError, OSError):

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 from faults.hostile_files import KINDS, hostile_file
 
-from audiolm.audio import AudioClip, AudioError, probe, stream_blocks
+from audiolm.audio import AudioClip, AudioError, probe, read_provenance, stream_blocks
 from audiolm.audio_decoding import KERNEL_VALUES, kernel_values, resampled
 
 SHORT_FORM = 240
@@ -95,6 +95,7 @@ def test_what_follows_an_id3_tag_must_be_a_container_that_is_decoded(tmp_path: P
         else:
             with pytest.raises(AudioError, match="unknown first bytes"):
                 probe(path)
+            assert read_provenance(path) == {}
 
 
 def test_blocks_of_many_channels_at_a_high_rate_stay_small(tmp_path: Path) -> None:
