@@ -227,11 +227,11 @@ def test_the_engine_changes_no_byte(corpus: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_memory_and_work_do_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five times the rows in the same memory: short form of ``tests/benchmarks/scale.py --parts memory``."""
+    """Three times the rows in the same memory: short form of ``tests/benchmarks/scale.py --parts memory``."""
     monkeypatch.setattr("evaluation.at_size.summary.ROWS", 500)
     monkeypatch.setattr("evaluation.at_size.duplicates.HELD", 4)
     peaks = []
-    for rows in (50, 400, 2000):  # the first pays for what is imported and cached; 400 rows have every speaker
+    for rows in (50, 400, 1200):  # the first pays for what is imported and cached; 400 rows have every speaker
         manifest = write_simulated(tmp_path / f"{rows}.parquet", rows)
         source = SimulatedSource(name=str(manifest))
         options = StreamOptions(source=source, metrics=(CheapMetric(),), shard_rows=50)

@@ -11,6 +11,7 @@ import pytest
 from engine_works import Squares, shards_of
 
 from evaluation.engines import EngineOptions, open_engine
+from evaluation.engines.ray_cluster import SETTINGS
 
 ray: Any = pytest.importorskip("ray")
 TESTS = str(Path(__file__).parent)
@@ -21,7 +22,7 @@ def cluster() -> Iterator[Any]:
     """A head without room for workers, and two nodes with room for one each."""
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(SETTINGS)
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([TESTS, str(Path(TESTS).parent), before])
     small = {"object_store_memory": 80 * 1024**2}

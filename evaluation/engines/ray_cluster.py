@@ -19,13 +19,14 @@ from evaluation.engines.dispatch import Died, dispatch
 from evaluation.engines.interface import Work
 from evaluation.engines.options import EngineOptions, cpu_count
 
-__all__ = ["RayEngine"]
+__all__ = ["SETTINGS", "RayEngine"]
 
 S = TypeVar("S")
 R = TypeVar("R")
 
-OFF = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""No reports to Ray's makers; actors without a GPU share keep the variables of their machine."""
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_worker_niceness": "0"}
+"""No reports to Ray's makers; actors without a GPU share keep the variables of their machine; and workers of a Ray that
+we start run at the priority of those of ``processes`` (Ray's niceness of 15 starves them beside any other work)."""
 
 
 class RayEngine:
@@ -86,7 +87,7 @@ class RayEngine:
 def _imported() -> Any:
     if find_spec("ray") is None:
         raise ValueError("--engine ray needs Ray; install it with pip install 'audiolm-audit[ray]'")
-    os.environ.update({name: os.environ.get(name, value) for name, value in OFF.items()})
+    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     import ray  # pyright: ignore[reportMissingImports]
 
     return ray

@@ -23,6 +23,7 @@ from typing import Any
 from evaluation.at_size import StreamOptions, run_streamed
 from evaluation.config import RunConfig
 from evaluation.engines import EngineOptions
+from evaluation.engines.ray_cluster import SETTINGS
 from tests.benchmarks.simulated import CheapMetric, SimulatedSource, write_manifest
 from tests.benchmarks.table import Row, compared, finish, parser, peak_mib
 
@@ -174,7 +175,7 @@ def local_cluster(nodes: int) -> Iterator[tuple[Any, list[Any]]]:
     import ray  # pyright: ignore[reportMissingImports]
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(SETTINGS)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     small: dict[str, Any] = {"object_store_memory": 80 * 1024**2}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
