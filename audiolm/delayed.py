@@ -31,6 +31,7 @@ from audiolm import checkpoint
 from audiolm.delay_pattern import HIDDEN, delay
 from audiolm.delayed_drawing import Drawing
 from audiolm.incremental import is_small
+from audiolm.prompt_recall import Prompt
 from audiolm.row_groups import by_groups
 from audiolm.sampling import SamplingOptions, uniform_draws
 from audiolm.tokens import FRAMES_PER_SEMANTIC
@@ -168,11 +169,12 @@ class DelayedStage(nn.Module):
         """``[..., dim]`` to logits ``[..., code]`` of ``level``."""
         return hidden @ self.out[level] @ self.codes[level].T + self.bias[level]
 
-    def hidden(self, rows: DelayedRows) -> Tensor:
-        """Vectors ``[batch, step, dim]`` of a whole batch, from which :meth:`logits` reads any level."""
-        heard = F.pad(delay(rows.heard), (1, 0), value=HIDDEN)[..., :-1]
+    def states(self, heard: Tensor, semantic: Tensor) -> Tensor:
+        """Vectors ``[batch, step, dim]`` of a whole pass over codes ``[batch, level, frame]`` and semantic tokens, from
+        which :meth:`logits` reads any level."""
+        heard = F.pad(delay(heard), (1, 0), value=HIDDEN)[..., :-1]
         steps = heard.shape[2]
-        spoken = self.condition(rows.semantic)[:, :steps]
+        spoken = self.condition(semantic)[:, :steps]
         x = self.read(heard) + F.pad(spoken, (0, 0, 0, steps - spoken.shape[1]))
         return self.transformer(x, torch.arange(steps, device=x.device).expand(len(x), -1))
 
@@ -181,7 +183,7 @@ class DelayedStage(nn.Module):
 
         ``weights``: ``[level]``; means over the codes that are there.
         """
-        hidden = self.hidden(rows)
+        hidden = self.states(rows.heard, rows.semantic)
         wanted = delay(rows.codes)
         parts, right = [], hidden.new_zeros(())
         for level in range(self.config.n_levels):
@@ -208,11 +210,13 @@ class DelayedStage(nn.Module):
         frames: Sequence[int],
         options: SamplingOptions,
         generators: Sequence[torch.Generator],
+        prompts: Sequence[Prompt] = (),
     ) -> list[np.ndarray]:
         """Draw ``frames[i]`` frames of all levels after ``known[i]``; each row as if it were alone.
 
         ``conditions``: semantic tokens, one per 40 ms, over known and new frames; ``known``: ``[level, frame]``, may
-        be empty; gives int64 ``[level, frames[i]]``. A row draws from its own generator only.
+        be empty; gives int64 ``[level, frames[i]]``. A row draws from its own generator only. ``prompts``: what each
+        row was given at first, for :class:`~audiolm.sampling.Recall`; it may have left the window.
         """
         levels = self.config.n_levels
         if not frames:
@@ -225,6 +229,7 @@ class DelayedStage(nn.Module):
             counts = [frames[i] for i in group]
             if max(counts) < 1:
                 return [np.zeros((levels, 0), dtype=np.int64) for _ in counts]
-            return Drawing(self, heard, before, counts, options).draw(draws[group, : max(counts)])
+            given = [prompts[i] for i in group] if prompts else ()
+            return Drawing(self, heard, before, counts, options, given).draw(draws[group, : max(counts)])
 
         return by_groups(draw, len(frames), small=is_small(self.transformer))

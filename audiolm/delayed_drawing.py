@@ -12,7 +12,7 @@ from torch import Tensor
 
 from audiolm.delay_pattern import HIDDEN, delay
 from audiolm.incremental import Decoder, decoder_for
-from audiolm.prompt_recall import PromptRecall
+from audiolm.prompt_recall import Prompt, PromptRecall
 from audiolm.sampling import SamplingOptions, choose
 from audiolm.tokens import FRAMES_PER_SEMANTIC
 
@@ -33,8 +33,10 @@ class Drawing:
         known: Sequence[np.ndarray],
         frames: Sequence[int],
         options: SamplingOptions,
+        prompts: Sequence[Prompt],
     ) -> None:
         self.stage, self.options, config = stage, options, stage.config
+        self.prompt = PromptRecall(stage, prompts, options.recall) if options.recall.share and len(prompts) else None
         self.guided = options.guidance != 1.0
         self.device = stage.bias.device
         self.frames = torch.tensor(list(frames), device=self.device)
@@ -57,17 +59,11 @@ class Drawing:
         forced = self._forced()
         level = torch.arange(levels, device=self.device)
         drawn = torch.full((count, levels, total), HIDDEN, dtype=torch.int64, device=self.device)
-        decoder, positions, states = self._read(total)
-        hidden = states[:, -1]
-        prompt = None
-        if self.options.recall.share:
-            prompt = PromptRecall(
-                states[:count], self.known[:count], self.options.recall, self.stage.config.codebook_size
-            )
+        decoder, positions, hidden = self._read(total)
         ahead = self._ahead(total)
         for step in range(total):
             place = (step - level).clamp(0, draws.shape[1] - 1)
-            ids = self._choose(hidden, draws[:, place, level.cpu()].to(self.device), prompt)
+            ids = self._choose(hidden, draws[:, place, level.cpu()].to(self.device))
             ids = torch.where((level <= step) & (step - level < self.frames[:, None]), ids, HIDDEN)
             drawn[:, :, step] = ids
             if step + 1 == total:
@@ -82,7 +78,7 @@ class Drawing:
         rows = zip(drawn.cpu().numpy(), self.frames.tolist(), strict=True)
         return [np.stack([row[i, i : i + n] for i in range(levels)]) for row, n in rows]
 
-    def _choose(self, hidden: Tensor, draws: Tensor, prompt: PromptRecall | None) -> Tensor:
+    def _choose(self, hidden: Tensor, draws: Tensor) -> Tensor:
         """Ids ``[row, level]`` from ``hidden`` ``[row, dim]`` at ``draws`` ``[row, level]``."""
         config, count = self.stage.config, len(draws)
         small = (hidden @ self.out).unflatten(1, (config.n_levels, -1)).transpose(0, 1)  # [level, row, code_dim]
@@ -90,8 +86,8 @@ class Drawing:
         if self.guided:
             told, alone = logits[:count], logits[count:]
             logits = alone + self.options.guidance * (told - alone)
-        if prompt is not None:
-            logits = prompt.mixed(logits, hidden[:count])
+        if self.prompt is not None:
+            logits = self.prompt.mixed(logits, hidden[:count])
         parts = []
         for span, options in ((slice(0, config.n_coarse), self.options.coarse),
                               (slice(config.n_coarse, None), self.options.fine)):  # fmt: skip
@@ -106,7 +102,7 @@ class Drawing:
         return (rows * ~absent.unsqueeze(-1)).flatten(1) @ self.into + absent.to(rows.dtype) @ self.stage.absent
 
     def _read(self, total: int) -> tuple[Decoder, Tensor, Tensor]:
-        """The decoder with every row's known codes in it, the position of each row's last step, all outputs."""
+        """The decoder with every row's known codes in it, the position of each row's last step, its output."""
         lengths = [row.shape[1] + 1 for row in self.known]
         width = max(lengths)
         x = torch.zeros((len(lengths), width, self.stage.config.transformer.dim), device=self.device)
@@ -119,8 +115,8 @@ class Drawing:
             valid[i, -length:] = True
         transformer = self.stage.transformer
         cache = transformer.cache(len(lengths), width + total - 1, valid)
-        states = transformer(x, positions, cache)
-        return decoder_for(transformer, cache), positions[:, -1], states
+        decoder = decoder_for(transformer, cache)
+        return decoder, positions[:, -1], decoder.read(x, positions)
 
     def _forced(self) -> Tensor:
         """Known codes that a window's first steps pass by: ``[row, level, step]``, of frames before the first new."""

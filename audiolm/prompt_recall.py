@@ -6,7 +6,9 @@ A small model has heard too few voices to speak in any new one; the prompt's cod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,21 +16,35 @@ from torch import Tensor
 from audiolm.delay_pattern import HIDDEN, delay
 from audiolm.sampling import Recall
 
-__all__ = ["PromptRecall"]
+if TYPE_CHECKING:
+    from audiolm.delayed import DelayedStage
+
+__all__ = ["Prompt", "PromptRecall"]
+
+
+class Prompt(NamedTuple):
+    """What a row was given to continue: semantic tokens, one per 40 ms, and codes ``[level, frame]``; may be empty."""
+
+    semantic: np.ndarray
+    codes: np.ndarray
 
 
 class PromptRecall:
-    """The states in which the network read each row's known codes, and the codes that came next."""
+    """The states in which a delayed decoder reads each row's prompt, and the codes that came next."""
 
-    def __init__(self, states: Tensor, known: Sequence[Tensor], recall: Recall, size: int) -> None:
-        """``states``: ``[row, step, dim]``, each row's last is that before its first new code."""
-        self.recall, self.size = recall, size
-        levels, steps = known[0].shape[0], states.shape[1]
-        self.keys = F.normalize(states, dim=-1)
-        ids = torch.full((len(known), levels, steps), HIDDEN, dtype=torch.int64, device=states.device)
-        for row, codes in zip(ids, known, strict=True):
-            frames = codes.shape[1]
-            row[:, steps - 1 - frames : steps - 1] = delay(codes[None])[0, :, :frames]
+    def __init__(self, stage: DelayedStage, prompts: Sequence[Prompt], recall: Recall) -> None:
+        self.recall = recall
+        steps = max(1, *(prompt.codes.shape[1] for prompt in prompts))
+        config, device = stage.config, stage.bias.device
+        self.keys = torch.zeros((len(prompts), steps, config.transformer.dim), device=device)
+        ids = torch.full((len(prompts), config.n_levels, steps), HIDDEN, dtype=torch.int64, device=device)
+        for keys, row, prompt in zip(self.keys, ids, prompts, strict=True):
+            frames = prompt.codes.shape[1]
+            if frames:
+                codes = torch.from_numpy(np.asarray(prompt.codes, dtype=np.int64)).to(device)[None]
+                spoken = torch.from_numpy(np.asarray(prompt.semantic, dtype=np.int64)).to(device)[None]
+                keys[:frames] = F.normalize(stage.states(codes, spoken)[0, :frames], dim=-1)
+                row[:, :frames] = delay(codes)[0, :, :frames]
         self.there = ids != HIDDEN
         self.ids = ids.clamp(min=0)
         self.any = self.there.any(dim=-1, keepdim=True)

@@ -18,6 +18,7 @@ import torch
 
 from audiolm.delayed import DelayedStage
 from audiolm.parallel import ParallelStage
+from audiolm.prompt_recall import Prompt
 from audiolm.sampling import SamplingOptions, StageSampling
 from audiolm.stages import Stage
 from audiolm.tokens import FRAMES_PER_SEMANTIC, deduplicate
@@ -28,7 +29,8 @@ ROWS_AT_ONCE = 32
 """Rows of one pass through a stage; bounds the memory of its key/value cache."""
 
 Draw = Callable[
-    [Sequence[np.ndarray], Sequence[np.ndarray], Sequence[int], Sequence[torch.Generator], bool], list[np.ndarray]
+    [Sequence[np.ndarray], Sequence[np.ndarray], Sequence[int], Sequence[torch.Generator], bool, Sequence[Prompt]],
+    list[np.ndarray],
 ]
 
 
@@ -42,9 +44,9 @@ def row_generator(seed: int, *place: int) -> torch.Generator:
 class Windowed:
     """A stage as sliding windows see it.
 
-    ``draw``: (conditions, known, frames, generators, may_end) to new codes ``[level, frame]``; ``conditioned``: it has
-    semantic tokens of the same moments; ``whole``: a window is drawn in one go or not at all; ``end_code``: what
-    stands for the end where ``may_end`` is set, None for a stage that knows no end.
+    ``draw``: (conditions, known, frames, generators, may_end, prompts) to new codes ``[level, frame]``;
+    ``conditioned``: it has semantic tokens of the same moments; ``whole``: a window is drawn in one go or not at all;
+    ``end_code``: what stands for the end where ``may_end`` is set, None for a stage that knows no end.
     """
 
     draw: Draw
@@ -65,6 +67,7 @@ def autoregressive(stage: Stage, options: StageSampling) -> Windowed:
         frames: Sequence[int],
         generators: Sequence[torch.Generator],
         may_end: bool,
+        _prompts: Sequence[Prompt],
     ) -> list[np.ndarray]:
         return stage.sample(conditions, known, frames, options, generators, may_end=may_end)
 
@@ -87,7 +90,10 @@ def whole_windows(stage: ParallelStage | DelayedStage, options: SamplingOptions)
         frames: Sequence[int],
         generators: Sequence[torch.Generator],
         _may_end: bool,
+        prompts: Sequence[Prompt],
     ) -> list[np.ndarray]:
+        if isinstance(stage, DelayedStage):
+            return stage.sample(conditions, known, frames, options, generators, prompts)
         return stage.sample(conditions, known, frames, options, generators)
 
     return Windowed(draw=draw, window=stage.config.window, conditioned=True, whole=True)
@@ -148,6 +154,7 @@ class Sliding:
                 [counts[i] for i in group],
                 [self._generators[i] for i in group],
                 may_end,
+                [self._prompt(i, conditions[i]) for i in group],
             )
             for i, codes in zip(group, drawn, strict=True):
                 self._append(i, codes, may_end)
@@ -167,6 +174,14 @@ class Sliding:
         start, end = self._spans[row]
         piece = condition[start // FRAMES_PER_SEMANTIC : -(-end // FRAMES_PER_SEMANTIC)]
         return deduplicate(piece).tokens if self.stage.deduplicate else piece
+
+    def _prompt(self, row: int, condition: np.ndarray) -> Prompt:
+        """What ``row`` was given, its last window's length of it."""
+        end = self.known[row]
+        start = max(0, end - self.stage.window)
+        start += start % FRAMES_PER_SEMANTIC
+        spoken = condition[start // FRAMES_PER_SEMANTIC : -(-end // FRAMES_PER_SEMANTIC)]
+        return Prompt(spoken, self.targets[row][:, start:end])
 
     def _append(self, row: int, codes: np.ndarray, may_end: bool) -> None:
         if may_end and self.stage.end_code is not None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from audiolm_tiny import CODES, N_COARSE, N_FINE, N_SEMANTIC, tiny_delayed
+from audiolm_tiny import CODES, N_COARSE, N_FINE, N_SEMANTIC, noise, tiny_delayed, tiny_model
 
 from audiolm.delay_pattern import HIDDEN, delay
 from audiolm.delayed import DelayedConfig, DelayedRows, DelayedStage, nano_delayed
 from audiolm.optimisation import OptimiserConfig
-from audiolm.prompt_recall import PromptRecall
+from audiolm.prompt_recall import Prompt, PromptRecall
 from audiolm.sampling import Recall, SamplingOptions, StageSampling
 from audiolm.tokens import FRAMES_PER_SEMANTIC
 from audiolm.train_delayed import DelayedTask, DelayedTraining
@@ -71,7 +72,7 @@ def test_each_drawn_code_is_the_likeliest_of_the_whole_pass(stage: DelayedStage,
     whole = np.concatenate([known, new], axis=1)
     rows = DelayedRows(torch.from_numpy(semantic)[None], *(torch.from_numpy(whole)[None],) * 2)
     with torch.inference_mode():
-        hidden = stage.hidden(rows)[0]
+        hidden = stage.states(rows.heard, rows.semantic)[0]
         for level in range(LEVELS):
             likeliest = stage.logits(hidden, level).argmax(-1).numpy()
             np.testing.assert_array_equal(new[level], likeliest[level + before : level + before + frames])
@@ -121,35 +122,55 @@ def test_guidance_goes_from_no_condition_to_the_condition_and_beyond(stage: Dela
 
 def test_recall_draws_the_prompts_codes_in_proportion_to_how_alike_the_moments_are(stage: DelayedStage) -> None:
     """Against the definition, moment by moment: a softmax over cosines times sharpness, summed per code."""
-    rng = np.random.default_rng(0)
-    states, hidden = (
-        torch.from_numpy(rng.standard_normal(shape).astype(np.float32)) for shape in ((1, 7, 16), (1, 16))
-    )
-    known = random_codes(6, 9)
-    logits = torch.zeros(1, LEVELS, CODES)
-    mixed = PromptRecall(states, [torch.from_numpy(known)], Recall(share=0.25, sharpness=3.0), CODES).mixed(
-        logits, hidden
-    )
-    cosines = torch.cosine_similarity(states[0], hidden, dim=1).numpy()
+    semantic, known = random_tokens(6, 8), random_codes(6, 9)
+    hidden = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 16)).astype(np.float32))
+    with torch.inference_mode():
+        recall = PromptRecall(stage, [Prompt(semantic, known)], Recall(share=0.25, sharpness=3.0))
+        mixed = recall.mixed(torch.zeros(1, LEVELS, CODES), hidden)[0].exp().numpy()
+        states = stage.states(torch.from_numpy(known)[None], torch.from_numpy(semantic)[None])[0]
+    cosines = torch.cosine_similarity(states, hidden, dim=1).numpy()
     for level in range(LEVELS):
         wanted = np.full(CODES, 0.75 / CODES)
         chances = np.exp(3.0 * cosines[level:6])
         for step, chance in zip(range(level, 6), chances / chances.sum(), strict=True):
             wanted[known[level, step - level]] += 0.25 * chance
-        np.testing.assert_allclose(mixed[0, level].exp().numpy(), wanted, rtol=1e-4)
+        np.testing.assert_allclose(mixed[level], wanted, rtol=1e-4)
 
 
-def test_recall_changes_nothing_without_a_prompt_and_stays_within_a_row(stage: DelayedStage) -> None:
-    semantic = [random_tokens(12, 5), random_tokens(9, 6)]
-    known = [np.zeros((LEVELS, 0), dtype=np.int64), random_codes(4, 6)]
-    plain, recalling = SamplingOptions(), SamplingOptions(recall=Recall(share=0.9))
-    both = [draw(stage, semantic, known, [12, 5], options) for options in (plain, recalling)]
-    np.testing.assert_array_equal(both[0][0], both[1][0])
-    assert not np.array_equal(both[0][1], both[1][1])
-    alone = stage.sample(semantic[1:], known[1:], [5], recalling, [torch.Generator().manual_seed(1)])
-    np.testing.assert_array_equal(both[1][1], alone[0])
+def test_recall_needs_a_prompt_and_stays_within_its_row(stage: DelayedStage) -> None:
+    semantic, known = [random_tokens(12, 5), random_tokens(9, 6)], [random_codes(3, 5), random_codes(4, 6)]
+    nothing = Prompt(np.zeros(0, dtype=np.int64), np.zeros((LEVELS, 0), dtype=np.int64))
+    prompts = [nothing, Prompt(random_tokens(20, 1), random_codes(20, 7))]
+    recalling = SamplingOptions(recall=Recall(share=0.9))
+
+    def drawn(options: SamplingOptions, rows: slice) -> list[np.ndarray]:
+        generators = [torch.Generator().manual_seed(i) for i in range(2)]
+        return stage.sample(semantic[rows], known[rows], [8, 5][rows], options, generators[rows], prompts[rows])
+
+    plain, both = drawn(SamplingOptions(), slice(2)), drawn(recalling, slice(2))
+    np.testing.assert_array_equal(plain[0], both[0])
+    assert not np.array_equal(plain[1], both[1])
+    np.testing.assert_array_equal(both[1], drawn(recalling, slice(1, 2))[0])
     with pytest.raises(ValueError, match="recall share is 1"):
         Recall(share=1.0)
+
+
+def test_what_was_given_is_recalled_in_every_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A continuation of several windows hands each of them the prompt, and nothing of its own making."""
+    model = tiny_model()
+    seen: list[tuple[int, int]] = []
+    sample = DelayedStage.sample
+
+    def noted(
+        self: DelayedStage, conditions: object, known: object, frames: object, options: object, *rest: Any
+    ) -> Any:
+        seen.extend((prompt.codes.shape[1], len(prompt.semantic)) for prompt in rest[1])
+        return sample(self, conditions, known, frames, options, *rest)
+
+    monkeypatch.setattr(DelayedStage, "sample", noted)
+    options = SamplingOptions(decoder="delayed", recall=Recall(share=0.5))
+    model.continuation([noise(4 * 640, 1)], 1.2, [1], options)
+    assert len(seen) > 3 and set(seen) == {(8, 4)}
 
 
 def test_it_learns_codes_that_the_tokens_tell() -> None:

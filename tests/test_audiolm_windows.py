@@ -9,6 +9,7 @@ import pytest
 import torch
 from audiolm_tiny import tiny_model
 
+from audiolm.prompt_recall import Prompt
 from audiolm.sampling import StageSampling
 from audiolm.windows import Sliding, Windowed, autoregressive, row_generator
 
@@ -29,6 +30,7 @@ class Recorder:
         frames: Sequence[int],
         _generators: Sequence[torch.Generator],
         may_end: bool,
+        _prompts: Sequence[Prompt],
     ) -> list[np.ndarray]:
         drawn = []
         for condition, row, count in zip(conditions, known, frames, strict=True):
