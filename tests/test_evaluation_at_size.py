@@ -157,7 +157,7 @@ def test_a_folder_and_tars_give_what_a_manifest_gives(corpus: Path, tmp_path: Pa
     found = streamed(f"{tars}/*.tar", tmp_path / "tars-run", scorers())
     columns = ["utterance_id", "scorer", "measure", "value", "status"]
     for one, other in ((table(found), table(wanted)),):
-        pd.testing.assert_frame_equal(*(frame[columns].sort_values(columns[:3]).reset_index(drop=True)
+        pd.testing.assert_frame_equal(*(frame.loc[:, columns].sort_values(by=columns[:3]).reset_index(drop=True)
                                         for frame in (one, other)))  # fmt: skip
     by_id = {one.utterance_id: one for one in read_generations(wanted.generations)}
     for one in read_generations(found.generations):

@@ -25,7 +25,7 @@ def cluster() -> Iterator[Any]:
     os.environ.update(SETTINGS)
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([TESTS, str(Path(TESTS).parent), before])
-    small = {"object_store_memory": 80 * 1024**2}
+    small: dict[str, Any] = {"object_store_memory": 80 * 1024**2}
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
     try:
         found.add_node(num_cpus=1, **small)

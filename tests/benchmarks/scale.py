@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -181,7 +182,7 @@ def local_cluster(nodes: int) -> Iterator[tuple[Any, list[Any]]]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
     try:
         added = [cluster.add_node(num_cpus=1, **small) for _ in range(nodes)]
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
         yield cluster, added
     finally:
         ray.shutdown()
