@@ -74,12 +74,10 @@ def load_parts(folder: Path) -> tuple[Parts, dict[str, str]]:
     semantic, coarse = (Stage.load(folder / f"stage_{kind}", kind) for kind in STAGES[:2])
     two_stages = coarse.config.layout.n_coarse == codec.n_levels and not (folder / "stage_fine").is_dir()
     fine = None if two_stages else Stage.load(folder / "stage_fine", "fine")
-    kinds = (ParallelStage, DelayedStage)
-    others = [
-        kind.load(folder / name) if (folder / name).is_dir() else None
-        for kind, name in zip(kinds, OTHER_DECODERS, strict=True)
-    ]
-    parts = Parts(codec, tokenizer, semantic, coarse, fine, *others)
+    there = [(folder / name).is_dir() for name in OTHER_DECODERS]
+    parallel = ParallelStage.load(folder / OTHER_DECODERS[0]) if there[0] else None
+    delayed = DelayedStage.load(folder / OTHER_DECODERS[1]) if there[1] else None
+    parts = Parts(codec, tokenizer, semantic, coarse, fine, parallel, delayed)
     return parts, {name: checkpoint.weights_digest(folder / name) for name in part_modules(parts)}
 
 

@@ -57,10 +57,8 @@ class Parts(NamedTuple):
 
 def decoders_of(parts: Parts) -> tuple[Decoder, ...]:
     """What can draw the acoustic codes of this model; the paper's stages always can."""
-    found: list[Decoder] = ["autoregressive"]
-    found += ["parallel"] if parts.parallel is not None else []
-    found += ["delayed"] if parts.delayed is not None else []
-    return tuple(found)
+    others: tuple[tuple[Decoder, object], ...] = (("parallel", parts.parallel), ("delayed", parts.delayed))
+    return ("autoregressive", *(name for name, stage in others if stage is not None))
 
 
 class SemanticDraw:

@@ -20,7 +20,8 @@ from audiolm.train_delayed import DelayedTask, DelayedTraining
 from audiolm.train_stages import TokenisedUtterance
 
 LEVELS = N_COARSE + N_FINE
-LIKELIEST = SamplingOptions(**{name: StageSampling(temperature=0) for name in ("semantic", "coarse", "fine")})
+_NO_CHANCE = StageSampling(temperature=0)
+LIKELIEST = SamplingOptions(semantic=_NO_CHANCE, coarse=_NO_CHANCE, fine=_NO_CHANCE)
 
 
 @pytest.fixture
@@ -161,9 +162,7 @@ def test_what_was_given_is_recalled_in_every_window(monkeypatch: pytest.MonkeyPa
     seen: list[tuple[int, int]] = []
     sample = DelayedStage.sample
 
-    def noted(
-        self: DelayedStage, conditions: object, known: object, frames: object, options: object, *rest: Any
-    ) -> Any:
+    def noted(self: DelayedStage, conditions: Any, known: Any, frames: Any, options: Any, *rest: Any) -> Any:
         seen.extend((prompt.codes.shape[1], len(prompt.semantic)) for prompt in rest[1])
         return sample(self, conditions, known, frames, options, *rest)
 

@@ -27,7 +27,7 @@ def test_sound_inputs_are_taken_and_changed_ones_are_answers(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert "" in [reader.run(seed, Path(folder)) for seed in seeds[:6]]
 
-    @settings(max_examples=EXAMPLES[name], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES[name], suppress_health_check=list(HealthCheck))  # pyright: ignore[reportArgumentType]
     @given(
         seed=st.sampled_from(seeds),
         edits=st.lists(

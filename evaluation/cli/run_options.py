@@ -95,9 +95,10 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         )
     prompts = "" if recorded else str(Path(args.prompts).resolve()) if args.prompts else EMBEDDED
     scorers = getattr(args, "scorers", None) or []
+    outside = str(recorded) if is_address(recorded or "") else str(Path(recorded).resolve()) if recorded else ""
     return RunConfig(
         prompts=prompts,
-        recorded=recorded if is_address(recorded or "") else str(Path(recorded).resolve()) if recorded else "",
+        recorded=outside,
         split=args.split,
         limit=args.limit,
         checkpoint=args.checkpoint,
