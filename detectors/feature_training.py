@@ -33,7 +33,9 @@ class KindNetwork(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSet:
-    """``features``: ``[window, band, frame]``, any float type; ``kinds``: index per window; ``generators``: names."""
+    """``features``: ``[window, band, frame]`` or ``[window, number]``, any float type; ``kinds``: index
+    per window; ``generators``: names.
+    """
 
     features: Tensor
     kinds: np.ndarray
@@ -48,7 +50,12 @@ class FeatureSet:
 
 
 def _masked(batch: Tensor, rng: np.random.Generator) -> Tensor:
-    """A random stretch of at least half the frames, then stripes of bands and moments set to the mean."""
+    """A random stretch of at least half the frames, then stripes of bands and moments set to the mean.
+
+    Features that have no frames (``[window, number]``) stay as they are.
+    """
+    if batch.ndim == 2:
+        return batch.float()
     bands, frames = batch.shape[1:]
     length = int(rng.uniform(SHORTEST_SHARE, 1.0) * frames)
     start = int(rng.integers(frames - length + 1))

@@ -39,6 +39,8 @@ from detectors.mel_cnn import SHIPPED as MEL_CNN
 from detectors.networks.graph_attention import GraphAttentionNetwork
 from detectors.networks.lcnn import Lcnn
 from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
+from detectors.networks.statistics import StatisticsNetwork
+from detectors.statistics_features import spectral_statistics
 from detectors.training import TrainConfig
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector
 from evaluation.detector_windows import WindowSet
@@ -88,10 +90,11 @@ def _warm_mel_cnn() -> MelCnn:
 
 
 PARTS: Mapping[str, Part] = {
-    "mel_cnn": Part(features=log_mel, network=_warm_mel_cnn, learning_rate=1.5e-3),
+    "mel_kinds": Part(features=log_mel, network=_warm_mel_cnn, learning_rate=1.5e-3),
     "lfcc_gmm": Part(features=log_linear),
     "lfcc_lcnn": Part(features=log_linear, network=Lcnn),
     "graph_attention": Part(features=wideband, network=GraphAttentionNetwork),
+    "spectral_statistics": Part(features=spectral_statistics, network=StatisticsNetwork),
 }
 
 
@@ -116,6 +119,8 @@ def fit_part(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         network = part.network()
+    if isinstance(network, StatisticsNetwork):
+        network.adapt(training.features.float())
     config = TrainConfig(seed=plan.seed, steps=plan.steps[name], learning_rate=part.learning_rate, check_every=150)
     fit_on_features(network, training, held, config)
     return dict(network.state_dict())
