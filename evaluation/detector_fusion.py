@@ -45,7 +45,18 @@ from detectors.training import TrainConfig
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector
 from evaluation.detector_windows import WindowSet
 
-__all__ = ["PARTS", "FusionPlan", "Part", "channelled", "features_of", "fit_part", "fuse", "score_parts", "write_part"]
+__all__ = [
+    "PARTS",
+    "FusionPlan",
+    "Part",
+    "channelled",
+    "features_of",
+    "fit_part",
+    "fuse",
+    "score_parts",
+    "score_windows",
+    "write_part",
+]
 
 logger = logging.getLogger(__name__)
 CHANNELS_OF_TESTS = tuple(name for name in CHANNELS if name != "low_pass")
@@ -190,19 +201,55 @@ def with_scores(scored: Sequence[ScoredClip], raw: np.ndarray) -> list[ScoredCli
     return [replace(item, raw=float(value)) for item, value in zip(scored, raw, strict=True)]
 
 
-def fuse(scored: Sequence[ScoredClip], scores: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and offset of the parts; within a class every generator and channel weighs the same."""
-    cells: dict[tuple[bool, str, str], list[int]] = {}
-    for index, item in enumerate(scored):
+def fuse(
+    scored: Sequence[ScoredClip], scores: np.ndarray, windows: WindowSet, window_scores: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Weights and offset of the parts, from held-out clips and, as many, augmented windows of the same speakers.
+
+    Clean clips of these speakers alone are too easy: the ratios would be bolder than other recordings allow. Each part
+    is calibrated alone, the ratios are averaged, and the average is calibrated: parts with equal say err less on what
+    none was shown than parts weighted by how well they do on the generators that they were.
+    """
+    classes = _classes(scored, scores, windows, window_scores)
+    alone = [fit_fusion(*(rows[:, [part]] for rows in classes)) for part in range(scores.shape[1])]
+    weights = np.asarray([factor[0] for factor, _ in alone]) / len(alone)
+    offset = float(np.mean([shift for _, shift in alone]))
+    factor, shift = fit_fusion(*((rows @ weights + offset)[:, None] for rows in classes))
+    return weights * factor[0], offset * float(factor[0]) + shift
+
+
+def _classes(
+    scored: Sequence[ScoredClip], scores: np.ndarray, windows: WindowSet, window_scores: np.ndarray
+) -> list[np.ndarray]:
+    """Rows of both classes. Within a class, clips and windows count alike, and within these every cell."""
+    clips: dict[tuple[bool, str], list[np.ndarray]] = {}
+    for item, row in zip(scored, scores, strict=True):
         if not item.reason:
-            key = (item.clip.is_bona_fide, item.clip.generator, item.clip.condition)
-            cells.setdefault(key, []).append(index)
+            name = f"{item.clip.generator}/{item.clip.condition}"
+            clips.setdefault((item.clip.is_bona_fide, name), []).append(row)
+    changed: dict[tuple[bool, str], list[np.ndarray]] = {}
+    for genuine, name, row in zip(windows.is_bona_fide, windows.generators, window_scores, strict=True):
+        changed.setdefault((bool(genuine), str(name)), []).append(row)
     classes = []
     for wanted in (True, False):
-        mine = [members for (genuine, _, _), members in sorted(cells.items()) if genuine == wanted]
-        most = max((len(members) for members in mine), default=0)
-        classes.append(np.concatenate([scores[np.resize(members, most)] for members in mine]))
-    return fit_fusion(*classes)
+        even, hard = (
+            _even([rows for (genuine, _), rows in sorted(cells.items()) if genuine == wanted])
+            for cells in (clips, changed)
+        )
+        classes.append(np.concatenate([even, hard[np.resize(np.arange(len(hard)), len(even))]]))
+    return classes
+
+
+def _even(cells: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """All cells one after the other, each repeated to the size of the largest."""
+    most = max(len(rows) for rows in cells)
+    return np.concatenate([np.asarray(rows)[np.resize(np.arange(len(rows)), most)] for rows in cells])
+
+
+def score_windows(parts: Mapping[str, WindowedDetector], windows: WindowSet) -> np.ndarray:
+    """Each part's score of each window, ``[window, part]``."""
+    sounds = [samples.astype(np.float32) / 32767.0 for samples in windows.samples]
+    return np.asarray([[part.score_window(sound) for part in parts.values()] for sound in sounds])
 
 
 def write_part(

@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from detectors.artefacts import read_config
-from detectors.assessment import calibrate, error_table, pooled_measures
+from detectors.assessment import ScoredClip, calibrate, error_table, pooled_measures
 from detectors.calibration import Calibration
 from detectors.fusion import PRETRAINED
 from detectors.kinds import KINDS
@@ -43,6 +44,7 @@ from evaluation.detector_fusion import (
     fit_part,
     fuse,
     score_parts,
+    score_windows,
     with_scores,
     write_part,
 )
@@ -51,6 +53,8 @@ from evaluation.detector_windows import WindowSet, make_windows, room_responses
 logger = logging.getLogger(__name__)
 COUNTS = {"train": 70, "held": 14, "test": 20}
 PROGRAM_COUNTS = {"train": 30, "held": 10, "test": 16}
+FUSED = (NARROW.name, "mel_kinds", "spectral_statistics")
+"""The parts of the fusion; the others are detectors of their own, and add nothing to these three."""
 MORE = {"piper": 3, "hibari": 3}
 """Training clips of what comes nearest to today's generators, times as many."""
 
@@ -133,18 +137,19 @@ def main() -> None:
         held_clips=json.dumps([_row(item.clip) for item in held[0]]),
         test_clips=json.dumps([_row(item.clip) for item in test[0]]),
     )
-    _report(parts, held, test)
+    windows = _windows(arguments, clips, "held", 1200)
+    scored = Scored(parts, held, test, windows, score_windows(parts, windows))
+    report(scored)
     if not arguments.without:
-        _write(arguments, plan, clips, weights, parts, held, test)
+        write(arguments.out, arguments.steps, plan, clips, weights, scored)
 
 
 def _row(clip: LabelledClip) -> list[str]:
     return [clip.generator, clip.condition, clip.speaker_id, clip.utterance_id, clip.split]
 
 
-def _measures(scored, raw: np.ndarray, calibration: Calibration) -> str:
+def _measures(items: Sequence[ScoredClip], calibration: Calibration) -> str:
     """Pooled measures, then EER per generator against genuine clips of the same condition."""
-    items = with_scores(scored, raw)
     pooled = pooled_measures(items, calibration)
     rows = error_table(items, calibration, BASE["threshold_llr"])
     lines = [" ".join(f"{name} {value:.4f}" for name, value in pooled.items())]
@@ -156,14 +161,31 @@ def _measures(scored, raw: np.ndarray, calibration: Calibration) -> str:
     return "\n".join(lines)
 
 
-def _report(parts: dict[str, WindowedDetector], held, test) -> None:
-    for index, name in enumerate(parts):
-        calibration = calibrate(with_scores(held[0], held[1][:, index]))
-        print(f"{name}: {_measures(test[0], test[1][:, index], calibration)}", flush=True)
-    weights, offset = fuse(*held)
-    fused = [scores @ weights + offset for scores in (held[1], test[1])]
-    print("weights", dict(zip(parts, weights.round(4), strict=True)), offset)
-    print(f"fusion: {_measures(test[0], fused[1], _identity(with_scores(held[0], fused[0])))}", flush=True)
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of all parts on held-out clips, test clips (``(clips, [clip, part])``) and held-out augmented windows."""
+
+    parts: dict[str, WindowedDetector]
+    held: tuple[Sequence[ScoredClip], np.ndarray]
+    test: tuple[Sequence[ScoredClip], np.ndarray]
+    windows: WindowSet
+    window_scores: np.ndarray
+
+    def of(self, columns: Sequence[int]) -> tuple[list[ScoredClip], list[ScoredClip], np.ndarray, float]:
+        """Held-out and test clips with the ratio of these parts in nats, and what makes it: weights and offset."""
+        factors, offset = fuse(self.held[0], self.held[1][:, columns], self.windows, self.window_scores[:, columns])
+        made = [with_scores(items, scores[:, columns] @ factors + offset) for items, scores in (self.held, self.test)]
+        return made[0], made[1], factors, offset
+
+
+def report(scored: Scored) -> None:
+    """Print measures on the test clips, of each part and of all together."""
+    for index, name in enumerate(scored.parts):
+        held, test, _, _ = scored.of([index])
+        print(f"{name}: {_measures(test, _identity(held))}", flush=True)
+    held, test, factors, offset = scored.of([list(scored.parts).index(name) for name in FUSED])
+    print("weights", dict(zip(FUSED, factors.round(4), strict=True)), offset)
+    print(f"fusion: {_measures(test, _identity(held))}", flush=True)
 
 
 def _identity(held) -> Calibration:
@@ -173,27 +195,30 @@ def _identity(held) -> Calibration:
     return Calibration(scale=1.0, offset=0.0, **counts)
 
 
-def _write(arguments, plan: FusionPlan, clips, weights, parts, held, test) -> None:
-    training = {"seed": plan.seed, "steps": arguments.steps, "not_shown": [], "shortcuts": {}}
-    digests = {NARROW.name: parts[NARROW.name].describe()["weights_sha256"]}
-    for index, name in enumerate(parts):
-        if name == NARROW.name:
-            continue
-        scored = tuple(with_scores(items, scores[:, index]) for items, scores in (held, test))
-        extra = {"title": name, "training": training, "kinds": list(KINDS), "calibration_only": list(plan.kept)}
-        digests[name] = _written(arguments.out / name, weights[name], scored, clips, extra, None)
-    factors, offset = fuse(*held)
-    scored = tuple(with_scores(items, scores @ factors + offset) for items, scores in (held, test))
+def write(out: Path, steps: int, plan: FusionPlan, clips, weights, scored: Scored) -> None:
+    """Write every new part, and the fusion of those that weigh anything."""
+    training = {"seed": plan.seed, "steps": steps, "not_shown": [], "shortcuts": {}}
+    shared = {"training": training, "calibration_only": list(plan.kept)}
+    digests = {NARROW.name: str(NARROW.load().describe()["weights_sha256"])}
+    for index, name in enumerate(scored.parts):
+        if name != NARROW.name:
+            held, test, factors, offset = scored.of([index])
+            bound = _identity(held)
+            calibration = replace(bound, scale=float(factors[0]), offset=offset)
+            raw = [with_scores(items, values[:, index]) for items, values in (scored.held, scored.test)]
+            extra = {"title": name, "kinds": list(KINDS), **shared}
+            digests[name] = _written(out / name, weights[name], raw, clips, extra, calibration)
+    held, test, factors, offset = scored.of([list(scored.parts).index(name) for name in FUSED])
+    used = dict(zip(FUSED, map(float, factors), strict=True))
     extra = {
         "title": "fusion",
-        "training": training,
-        "parts": digests,
-        "weights": dict(zip(parts, map(float, factors), strict=True)),
+        "parts": {name: digests[name] for name in used},
+        "weights": used,
         "offset": offset,
-        "frame_part": NARROW.name,
-        "calibration_only": list(plan.kept),
+        "frame_part": "mel_kinds",
+        **shared,
     }
-    _written(arguments.out / "fusion", {}, scored, clips, extra, _identity(scored[0]))
+    _written(out / "fusion", {}, (held, test), clips, extra, _identity(held))
 
 
 def _written(folder: Path, weights, scored, clips, extra, calibration: Calibration | None) -> str:
