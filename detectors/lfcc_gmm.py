@@ -29,7 +29,7 @@ def fit_mixture(frames: np.ndarray, components: int, seed: int, iterations: int 
     """Diagonal mixture of ``frames`` ``[frame, LFCC_SIZE]`` as float32 arrays named in ``PARTS``."""
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(
+    mixture: Any = GaussianMixture(
         components,
         covariance_type="diag",
         max_iter=iterations,

@@ -123,7 +123,7 @@ def main() -> None:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    plan = FusionPlan(seed=arguments.seed, steps=dict.fromkeys(PARTS, arguments.steps))
+    plan = FusionPlan(seed=arguments.seed, steps={name: int(arguments.steps) for name in PARTS})
     clips = _clips(arguments)
     weights = _trained(arguments, clips, plan)
     parts = {NARROW.name: NARROW.load(), **{name: _detector(name, tensors) for name, tensors in weights.items()}}
