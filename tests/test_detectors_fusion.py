@@ -24,6 +24,8 @@ RATE_HZ = 16_000
 CALIBRATION = Calibration(scale=1.0, offset=0.0, independent_bona=99, independent_synth=99).to_dict()
 CONFIG = {"version": "test", "threshold_llr": -0.5, "calibration": CALIBRATION}
 
+pytestmark = pytest.mark.usefixtures("everything_is_speech")
+
 
 def speech_like(seconds: float, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
