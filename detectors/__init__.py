@@ -16,7 +16,7 @@ import numpy as np
 
 __all__ = ["DEFAULT_DETECTOR", "Detector", "DetectorEntry", "Verdict", "discover", "load_default"]
 
-DEFAULT_DETECTOR = "mel_cnn"
+DEFAULT_DETECTOR = "fusion"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from detectors.features import SAMPLE_RATE_HZ
 
 __all__ = ["AugmentConfig", "augment_batch"]
 
-ON_THE_FLY = ("gsm", "adpcm", "mu_law", "telephone", "mp3", "opus")
+ON_THE_FLY = ("gsm", "gsm", "adpcm", "mu_law", "telephone", "mp3", "opus", "vorbis")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

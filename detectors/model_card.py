@@ -11,11 +11,20 @@ from detectors.shortcuts import UNFAIR_AUC
 __all__ = ["model_card"]
 
 NEVER_SHOWN = (
-    "public neural text-to-speech, voice conversion, neural vocoders and codecs: only small ones of our own",
+    "neural text-to-speech, voice conversion, vocoders and codecs of others, but for those the table of clips names",
     "languages other than English, singing, whispering, children, overlapping speakers, music",
     "partly synthetic recordings as such; the timeline comes from 2 s windows",
     "replayed speech, and speech altered to defeat a detector",
 )
+
+
+TITLES = {
+    "mel_cnn": "log-mel convolutional detector of synthetic speech",
+    "lfcc_gmm": "Gaussian mixtures over linear-frequency cepstra",
+    "lfcc_lcnn": "light convolutional network over linear-frequency spectra",
+    "graph_attention": "graph-attention network over a spectrum of high time resolution",
+    "fusion": "weighted sum of the detectors in the folders beside this one",
+}
 
 
 def _percent(value: float) -> str:
@@ -58,13 +67,21 @@ def _shortcut_lines(probes: Mapping[str, float]) -> list[str]:
     ]
 
 
+def _kept_lines(config: Mapping[str, Any]) -> list[str]:
+    kept, weights = config.get("calibration_only", []), config.get("weights", {})
+    shares = ", ".join(f"{name} {value:.3f}" for name, value in weights.items())
+    lines = [f"Weights of the parts: {shares}."] * bool(weights)
+    return lines + [f"Kept from training, used to calibrate and to test: {', '.join(kept)}."] * bool(kept)
+
+
 def model_card(config: Mapping[str, Any], rows: Sequence[ErrorRow]) -> str:
     """Markdown text from a detector's config and its error table on test speakers."""
     training, calibration = config["training"], config["calibration"]
     counts = [f"| {name} | {values['clips']} | {values['speakers']} |" for name, values in training["clips"].items()]
+    title = config.get("title", "mel_cnn")
     pooled = ", ".join(f"{name} {value:.4f}" for name, value in training["test_pooled"].items())
     lines = [
-        "# mel_cnn: log-mel convolutional detector of synthetic speech",
+        f"# {title}: {TITLES.get(title, 'detector of synthetic speech')}",
         "",
         f"Version {config['version']}. Output: {config['unit']}; {config['polarity']}. Operating point:"
         f" {config['threshold_llr']:.4f} ({config['threshold_source']}). {training['parameters']} parameters.",
@@ -89,7 +106,8 @@ def model_card(config: Mapping[str, Any], rows: Sequence[ErrorRow]) -> str:
         "| --- | --- | --- |",
         *counts,
         "",
-        f"Seed {training['seed']}, {training['steps']} steps; checkpoint by held-out loss. Calibration: prior-weighted"
+        *_kept_lines(config),
+        f"Seed {training['seed']}, {training['steps']} steps. Calibration: prior-weighted"
         f" logistic map, scale {calibration['scale']:.4f}, offset {calibration['offset']:.4f}, on"
         f" {calibration['independent_bona']} bona fide recordings and {calibration['independent_synth']} synthetic"
         " sources; their number bounds the output (Laplace's rule).",

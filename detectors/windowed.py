@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,17 @@ class WindowedDetector:
         """Uncalibrated score of 1 to 2 s at 16 kHz, float32 ``[time]``; higher = more likely bona fide."""
         raise NotImplementedError
 
+    def score_windows(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> list[float]:
+        """Uncalibrated scores of stretches ``(first, past)`` of one segment.
+
+        One at a time: a score may not depend on which other windows it was batched with.
+        """
+        return [self.score_window(samples[first:past]) for first, past in windows]
+
+    def score_frames(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> list[float]:
+        """As :meth:`score_windows`, for the short dense windows of localisation."""
+        return self.score_windows(samples, windows)
+
     def judge(self, samples: np.ndarray, sample_rate_hz: int) -> Verdict:
         """Judge one mono clip, float32 ``[time]``, any length. Deterministic.
 
@@ -118,25 +129,16 @@ class WindowedDetector:
             for segment in segments_at_16_khz(_finite(blocks), sample_rate_hz):
                 active = survey(total, segment)
                 speech.add(segment.samples, active)
-                scored += self._scored(segment, speech.kept(speech_windows(segment.samples, active)))
+                windows = speech.kept(speech_windows(segment.samples, active))
+                scored += _placed(segment, windows, self.score_windows(segment.samples, windows))
                 if frames:
-                    fine += self._scored(segment, speech.kept(frame_windows(segment.samples, active)))
+                    short = speech.kept(frame_windows(segment.samples, active))
+                    fine += _placed(segment, short, self.score_frames(segment.samples, short))
         except _NotFiniteError:
             return float("nan"), [], [], "holds NaN or infinite samples"
         problem = _why_abstain(total, speech, len(scored), min(total.bandwidth_hz, sample_rate_hz / 2))
         mean = float(np.mean([score for _, _, score in scored])) if scored else float("nan")
         return mean, scored, fine, problem
-
-    def _scored(self, segment: SpeechSegment, windows: list[tuple[int, int]]) -> Timeline:
-        # One window at a time: a score may not depend on which other windows it was batched with.
-        return [
-            (
-                segment.start_s + first / SAMPLE_RATE_HZ,
-                segment.start_s + past / SAMPLE_RATE_HZ,
-                self.score_window(segment.samples[first:past]),
-            )
-            for first, past in windows
-        ]
 
     def reference_scores(self) -> list[dict[str, Any]]:
         """This detector's output on held-out human speech, made when it was trained.
@@ -159,6 +161,14 @@ class WindowedDetector:
             "calibration": self.calibration.to_dict(),
             **{key: self._config[key] for key in keys if key in self._config},
         }
+
+
+def _placed(segment: SpeechSegment, windows: Sequence[tuple[int, int]], scores: Sequence[float]) -> Timeline:
+    """``(start_s, end_s, score)`` of each window within the recording."""
+    return [
+        (segment.start_s + first / SAMPLE_RATE_HZ, segment.start_s + past / SAMPLE_RATE_HZ, score)
+        for (first, past), score in zip(windows, scores, strict=True)
+    ]
 
 
 class _NotFiniteError(Exception):

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from audiolm.audio import AudioClip, AudioError
+from audiolm.audio import AudioClip, AudioError, read_provenance
 from detectors.channels import through_channel
 from detectors.labelled import BONA_FIDE, LabelledClip, load_clips, save_clips
 from detectors.preparation import active_frames, speech_span
@@ -30,7 +30,7 @@ from evaluation.frames import read_generations
 from evaluation.manifest import read_utterances
 from evaluation.records import Utterance
 
-__all__ = ["DataSizes", "build_clips", "generated_clips", "noise_recordings"]
+__all__ = ["DataSizes", "build_clips", "generated_clips", "mode_clips", "noise_recordings"]
 
 logger = logging.getLogger(__name__)
 Resynthesiser = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -46,11 +46,19 @@ TEST_CHANNELS = ("mp3", "telephone")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSizes:
-    """Clips per vocoder, per text-to-speech program, and per further vocoder, codec or neural generator, by split."""
+    """Clips per vocoder, per text-to-speech program, and per further vocoder, codec or neural generator, by split.
+
+    ``more``: how many times as many training clips of some, by name.
+    """
 
     per_vocoder: dict[str, int]
     per_program: dict[str, int]
     per_resynthesiser: dict[str, int] = field(default_factory=dict)
+    more: dict[str, int] = field(default_factory=dict)
+
+    def of(self, counts: Mapping[str, int], name: str) -> dict[str, int]:
+        """``counts`` by split for generator ``name``."""
+        return {split: count * (self.more.get(name, 1) if split == "train" else 1) for split, count in counts.items()}
 
     @classmethod
     def usual(cls, share: float = 1.0) -> DataSizes:
@@ -71,8 +79,12 @@ def build_clips(
     seed: int,
     generations: Sequence[Path] = (),
     codecs: Mapping[str, tuple[str, Resynthesiser]] = MappingProxyType({}),
+    *,
+    sent: bool = True,
 ) -> list[LabelledClip]:
-    """All clips of all splits. Parts that take long are kept under ``cache`` and read back on the next call.
+    """All clips of all splits; where ``sent``, copies through channels too.
+
+    Parts that take long are kept under ``cache`` and read back on the next call.
 
     ``corpus``: folder with ``manifest.csv`` and ``text/``; ``generations``: run folders with our own model's output;
     ``codecs``: neural codecs by name, each with a digest of its weights; the one called ``own_codec`` is ours, through
@@ -82,15 +94,13 @@ def build_clips(
     recorded = _cached(cache / f"recorded-{seed}.safetensors", lambda: list(_recorded(utterances, seed)))
     name = f"{seed}-" + "-".join(str(count) for count in sizes.per_vocoder.values())
     vocoded = _cached(cache / f"vocoded-{name}.safetensors", lambda: list(_vocoded(recorded, sizes.per_vocoder, seed)))
-    name = f"{seed}-" + "-".join(str(count) for count in sizes.per_program.values())
-    spoken = _cached(
-        cache / f"spoken-{name}.safetensors", lambda: list(_spoken(corpus / "text", sizes.per_program, seed))
-    )
+    name = "-".join([str(seed), _numbers(sizes.per_program), *map(str, sizes.more.values())])
+    spoken = _cached(cache / f"spoken-{name}.safetensors", lambda: list(_spoken(corpus / "text", sizes, seed)))
     splits = {clip.utterance_id: clip.split for clip in recorded}
     own = [clip for folder in generations for clip in generated_clips(folder, splits, seed)]
     base = [*recorded, *vocoded, *spoken]
     parts = [base, *_resynthesised(recorded, cache, sizes, seed, codecs), own]
-    return [clip for part in parts for clip in (*part, *_sent(part, cache, seed))]
+    return [clip for part in parts for clip in (*part, *(_sent(part, cache, seed) if sent else ()))]
 
 
 def _resynthesised(
@@ -101,8 +111,6 @@ def _resynthesised(
     codecs: Mapping[str, tuple[str, Resynthesiser]],
 ) -> list[list[LabelledClip]]:
     """One part per further vocoder, neural generator of :mod:`evaluation.detector_neural`, and codec."""
-    counts = sizes.per_resynthesiser
-    numbers = "-".join(str(count) for count in counts.values())
     makers: dict[str, tuple[str, Callable[[], Resynthesiser]]] = {
         name: ("", lambda vocoder=vocoder: vocoder) for name, vocoder in further_vocoders().items()
     }
@@ -111,13 +119,18 @@ def _resynthesised(
         makers[name] = ("", partial(_neural, name, training, seed))
     for name, (digest, codec) in codecs.items():
         makers[name] = (f"-{digest[:12]}", lambda codec=codec: codec)
+    counts = {name: sizes.of(sizes.per_resynthesiser, name) for name in makers}
     return [
         _cached(
-            cache / f"{name}{tag}-{seed}-{numbers}.safetensors",
-            lambda name=name, make=make: list(_through(recorded, name, make(), counts, seed)),
+            cache / f"{name}{tag}-{seed}-{_numbers(counts[name])}.safetensors",
+            lambda name=name, make=make: list(_through(recorded, name, make(), counts[name], seed)),
         )
         for name, (tag, make) in makers.items()
     ]
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return "-".join(str(count) for count in counts.values())
 
 
 def _neural(name: str, training: Sequence[np.ndarray], seed: int) -> Resynthesiser:
@@ -215,9 +228,9 @@ def _vocoded(recorded: Sequence[LabelledClip], counts: dict[str, int], seed: int
                 yield replace(clip, samples=samples, generator=name)
 
 
-def _spoken(texts: Path, counts: dict[str, int], seed: int) -> Iterable[LabelledClip]:
+def _spoken(texts: Path, sizes: DataSizes, seed: int) -> Iterable[LabelledClip]:
     voices = installed_voices()
-    for split, count in counts.items():
+    for split in sizes.per_program:
         path = texts / f"{TEXTS[split]}.tsv.gz"
         with gzip.open(path, "rt", encoding="utf-8") as stream:
             sentences = [line.rstrip("\n").split("\t")[:2] for line in stream]
@@ -227,6 +240,7 @@ def _spoken(texts: Path, counts: dict[str, int], seed: int) -> Iterable[Labelled
             if voice.split == split:
                 by_program.setdefault(voice.program, []).append(voice)
         for program, members in by_program.items():
+            count = sizes.of(sizes.per_program, program)[split]
             order = _rng(seed, "spoken", split, program).permutation(len(sentences))[:count]
             for position, (sentence_id, text) in enumerate(sentences[index] for index in order):
                 yield from _one_sentence(members[position % len(members)], sentence_id, text, split, seed)
@@ -275,6 +289,23 @@ def generated_clips(folder: Path, splits: dict[str, str], seed: int) -> Iterable
                 split=split,
                 condition=OWN_CODEC if generator == BONA_FIDE else "raw",
             )
+
+
+def mode_clips(folder: Path, recorded: Sequence[LabelledClip], seed: int) -> Iterable[LabelledClip]:
+    """Our own model's clips from a folder that ``generate --mode`` wrote, by the tags in the files.
+
+    ``recorded``: the genuine clips; a generated one has speaker and split of the recording it was made from.
+    """
+    sources = {clip.utterance_id: clip for clip in recorded}
+    for path in sorted(folder.glob("*.wav")):
+        tag = read_provenance(path) or {}
+        generator = GENERATED_ROLES.get(str(tag.get("role")), BONA_FIDE)
+        source = sources.get(str(tag.get("utterance_id")))
+        if generator == BONA_FIDE or source is None:
+            continue
+        samples = _trimmed(AudioClip.from_file(path), _rng(seed, path.parent.name, path.name))
+        if samples is not None:
+            yield replace(source, samples=samples, generator=generator, condition="raw")
 
 
 def _channelled(clips: Sequence[LabelledClip], seed: int) -> Iterable[LabelledClip]:

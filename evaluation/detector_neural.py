@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from detectors.features import mel_matrix
+from detectors.preparation import resample
 
 __all__ = ["NEURAL_GENERATORS", "NeuralGenerator", "resynthesise", "train_generator"]
 
@@ -34,7 +35,9 @@ STEPS = 150
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeuralGenerator:
     """Geometry: ``front`` is ``wave`` (a codec: learnt analysis, rounded latents) or ``mel`` (a vocoder); ``back`` how
-    frames become samples: ``transposed`` convolution or inverse ``stft``. Everything else runs at the frame rate.
+    frames become samples: one ``transposed`` convolution, inverse ``stft``, or stages of ``strides`` (whose product is
+    the hop), by transposed convolution (``staged``) or by repetition (``nearest``). The rest runs at the frame rate.
+    ``rate_hz``: of the sound inside.
     """
 
     front: str
@@ -44,6 +47,8 @@ class NeuralGenerator:
     width: int = 160
     bands: int = 80
     snake: bool = False
+    strides: tuple[int, ...] = ()
+    rate_hz: int = RATE_HZ
 
 
 class Snake(nn.Module):
@@ -81,6 +86,22 @@ class _InverseStft(nn.Module):
         return torch.istft(spectrum, self.size, self.hop, self.size, window, length=x.shape[2] * self.hop)[:, None]
 
 
+def _stages(config: NeuralGenerator) -> nn.Module:
+    """From the frame rate to samples in steps, halving the width at each, as SoundStream, EnCodec and HiFi-GAN do."""
+    layers: list[nn.Module] = []
+    width = config.width
+    for stride in config.strides:
+        after = max(12, width // 2)
+        if config.back == "nearest":
+            layers += [nn.Upsample(scale_factor=stride), nn.Conv1d(width, after, 5, padding=2)]
+        else:
+            pad = (stride + 1) // 2
+            layers.append(nn.ConvTranspose1d(width, after, 2 * stride, stride, pad, output_padding=2 * pad - stride))
+        layers += [Snake() if config.snake else nn.LeakyReLU(0.1), _Residual(after, 3, config.snake)]
+        width = after
+    return nn.Sequential(*layers, nn.Conv1d(width, 1, 7, padding=3))
+
+
 class _Network(nn.Module):
     """Samples ``[batch, time]`` (a multiple of the hop) to samples of the same shape."""
 
@@ -100,11 +121,13 @@ class _Network(nn.Module):
             filters = mel_matrix(config.bands, fft_size=1024, lowest_hz=0.0, highest_hz=8_000.0)
             self.register_buffer("filters", torch.from_numpy(filters))
         inputs = config.latent if config.front == "wave" else config.bands
-        last = (
-            _InverseStft(width, hop)
-            if config.back == "stft"
-            else nn.ConvTranspose1d(width, 1, 2 * hop, hop, padding=hop // 2)
-        )
+        backs = {
+            "stft": lambda: _InverseStft(width, hop),
+            "transposed": lambda: nn.ConvTranspose1d(width, 1, 2 * hop, hop, padding=hop // 2),
+            "staged": lambda: _stages(config),
+            "nearest": lambda: _stages(config),
+        }
+        last = backs[config.back]()
         body = [_Residual(width, dilation, config.snake) for dilation in (1, 3, 1, 3)]
         self.decoder = nn.Sequential(nn.Conv1d(inputs, width, 5, padding=2), *body, last)
 
@@ -169,6 +192,12 @@ def _piece(recording: np.ndarray, length: int, rng: np.random.Generator) -> np.n
 
 def resynthesise(network: _Network, samples: np.ndarray) -> np.ndarray:
     """``samples`` (float32 ``[time]``, 16 kHz) through the network, at the level they had."""
+    rate_hz = network.config.rate_hz
+    made = resample(_through(network, resample(samples, RATE_HZ, rate_hz)), rate_hz, RATE_HZ)[: samples.size]
+    return np.pad(made, (0, samples.size - made.size))
+
+
+def _through(network: _Network, samples: np.ndarray) -> np.ndarray:
     peak = max(float(np.abs(samples).max()), 1e-6)
     hop = network.config.hop
     padded = np.pad(samples, (0, -samples.size % hop)).astype(np.float32) / peak * 0.7
@@ -184,5 +213,15 @@ NEURAL_GENERATORS: Mapping[str, NeuralGenerator] = MappingProxyType(
         "neural_codec": NeuralGenerator(front="wave", back="transposed", hop=160, latent=48),
         "neural_codec_stft": NeuralGenerator(front="wave", back="stft", hop=200, latent=32, snake=True),
         "neural_vocoder": NeuralGenerator(front="mel", back="stft", hop=160, width=192),
+        "neural_codec_staged": NeuralGenerator(
+            front="wave", back="staged", hop=160, latent=64, width=128, strides=(5, 4, 4, 2), snake=True
+        ),
+        "neural_codec_24k": NeuralGenerator(
+            front="wave", back="staged", hop=240, latent=64, width=128, strides=(5, 4, 4, 3), rate_hz=24_000
+        ),
+        "neural_vocoder_staged": NeuralGenerator(
+            front="mel", back="staged", hop=256, width=160, strides=(8, 8, 4), rate_hz=22_050
+        ),
+        "neural_vocoder_nearest": NeuralGenerator(front="mel", back="nearest", hop=200, width=128, strides=(5, 5, 8)),
     }
 )

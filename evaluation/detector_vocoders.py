@@ -1,4 +1,4 @@
-"""Further vocoders without a trained network: WORLD, where pyworld is installed.
+"""Further vocoders without a network of ours: lost phase, WORLD where pyworld is installed, a published HiFi-GAN.
 
 Each takes and gives float32 ``[time]`` at 16 kHz, same length, and is deterministic given the generator.
 """
@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["further_vocoders", "world"]
+from evaluation.detector_public import public_vocoders
+
+__all__ = ["further_vocoders", "phase_rebuilt", "world"]
 
 logger = logging.getLogger(__name__)
 RATE_HZ = 16_000
@@ -37,9 +39,26 @@ def world(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (made / max(1.0, float(np.abs(made).max()))).astype(np.float32)
 
 
+def phase_rebuilt(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The exact magnitudes of a short-time transform with phases by Griffin-Lim: nothing is lost but the phase."""
+    import torch
+    from torchaudio.functional import griffinlim
+
+    size = int(rng.choice([400, 512, 800, 1024]))
+    hop, window = size // int(rng.choice([3, 4])), torch.hann_window(size)
+    signal = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
+    magnitude = torch.stft(signal, size, hop, size, window, return_complex=True).abs()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        rounds = int(rng.integers(4, 25))
+        made = griffinlim(magnitude, window, size, hop, size, 1.0, rounds, 0.9, signal.numel(), True)
+    return made.numpy()
+
+
 def further_vocoders() -> Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]:
-    """By name; WORLD only where pyworld is installed (said in the log where it is not)."""
+    """By name; WORLD and HiFi-GAN only where their packages are installed (said in the log where they are not)."""
+    named = {"phase_rebuilt": phase_rebuilt, **public_vocoders()}
     if importlib.util.find_spec("pyworld") is None:
         logger.warning("pyworld is not installed, hence no WORLD vocoder in the training data")
-        return {}
-    return {"world": world}
+        return named
+    return {**named, "world": world}

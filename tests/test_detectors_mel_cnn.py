@@ -65,11 +65,16 @@ def test_discovery_finds_the_detector_and_only_these_modules_are_helpers():
     helpers = "artefacts assessment augmentation calibration channels error_rates features labelled localisation"
     assert modules - set(found) == {
         *helpers.split(),
+        "feature_training",
+        "kinds",
+        "linear_features",
         "model_card",
+        "network_detector",
         "post_processing",
         "preparation",
         "shortcuts",
         "speech_likeness",
+        "statistics_features",
         "tandem",
         "training",
         "windowed",

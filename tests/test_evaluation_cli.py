@@ -55,7 +55,7 @@ class LoudDetector:
 @pytest.fixture
 def detector(monkeypatch: pytest.MonkeyPatch) -> LoudDetector:
     loud = LoudDetector()
-    monkeypatch.setattr(detectors, "discover", lambda: {"mel_cnn": loud})
+    monkeypatch.setattr(detectors, "discover", lambda: {detectors.DEFAULT_DETECTOR: loud})
     return loud
 
 

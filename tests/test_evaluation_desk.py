@@ -23,7 +23,7 @@ from browser_pipe import PipedBrowser
 from report_browser import CHROMIUM
 from report_run_folder import TinyRun
 
-from detectors import load_default
+from detectors import DEFAULT_DETECTOR, load_default
 from evaluation.cli import main
 from evaluation.desk import Desk, Limits
 from evaluation.desk.examiner import Examiner, TooSlow
@@ -35,7 +35,7 @@ WORDS = ("ready", "verdict", "clip", "../../../etc/passwd", "%2e%2e/run.json", "
 
 @contextmanager
 def opened(folder: Path, limits: Limits = LIMITS) -> Iterator[Desk]:
-    with Desk(folder, detector="mel_cnn", limits=limits) as desk:
+    with Desk(folder, detector=DEFAULT_DETECTOR, limits=limits) as desk:
         thread = threading.Thread(target=desk.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield desk

@@ -50,7 +50,7 @@ class Level:
 
 @pytest.fixture(autouse=True)
 def _detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detectors, "discover", lambda: {"mel_cnn": Level()})
+    monkeypatch.setattr(detectors, "discover", lambda: {detectors.DEFAULT_DETECTOR: Level()})
 
 
 def tone(path: Path, peak: float, provenance: dict[str, object] | None = None) -> Path:

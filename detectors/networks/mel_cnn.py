@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from detectors.kinds import bona_fide_logit
+
 __all__ = ["MelCnn", "MelCnnConfig"]
 
 
@@ -18,6 +20,8 @@ class MelCnnConfig:
 
     widths: tuple[int, ...] = (24, 48, 64, 96, 128, 160)
     dropout: float = 0.2
+    outputs: int = 1
+    """1: genuine against generated; more: one logit per kind of :mod:`detectors.kinds`."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -26,7 +30,11 @@ class MelCnnConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MelCnnConfig:
         """The inverse of :meth:`to_dict`."""
-        return cls(widths=tuple(int(width) for width in values["widths"]), dropout=float(values["dropout"]))
+        return cls(
+            widths=tuple(int(width) for width in values["widths"]),
+            dropout=float(values["dropout"]),
+            outputs=int(values.get("outputs", 1)),
+        )
 
 
 class MelCnn(nn.Module):
@@ -48,9 +56,14 @@ class MelCnn(nn.Module):
             ]
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(2 * config.widths[-1], 1)
+        self.head = nn.Linear(2 * config.widths[-1], config.outputs)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        logits = self.logits(features)
+        return logits.squeeze(1) if self.config.outputs == 1 else bona_fide_logit(logits)
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """``[batch, outputs]``: one per kind where there are several."""
         maps = self.blocks(features.unsqueeze(1))  # [batch, width, band', frame']
         pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
-        return self.head(self.dropout(pooled)).squeeze(1)
+        return self.head(self.dropout(pooled))

@@ -1,0 +1,150 @@
+"""Several detectors as one: a weighted sum of their scores, fitted by prior-weighted logistic regression.
+
+The parts look at different sides of a sound (mel bands over time, linear-frequency cepstra, fine temporal structure),
+err on different clips, and are folders of their own that also work alone. Where in a recording something changes is
+judged by the quickest part alone, on the same scale.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detectors import Verdict
+from detectors.artefacts import read_config
+from detectors.calibration import Calibration
+from detectors.windowed import WindowedDetector
+
+__all__ = ["DETECTOR", "SHIPPED", "FusionDetector", "fit_fusion"]
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+SHIPPED = PRETRAINED / "fusion"
+RIDGE = 1e-2
+
+
+def fit_fusion(bona: np.ndarray, synth: np.ndarray, *, p_bona_fide: float = 0.5) -> tuple[np.ndarray, float]:
+    """Weights and offset of a log-likelihood ratio in nats from part scores ``[clip, part]`` of the two classes.
+
+    Weights are kept from falling below zero: a part with its sign turned would have learnt the held-out clips, not
+    speech. A part that would is left out, and the rest fitted again.
+
+    Raises:
+        ValueError: a class is empty, scores are not finite, or no part ranks bona fide speech higher.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    classes = [np.asarray(values, np.float64) for values in (bona, synth)]
+    if min(len(values) for values in classes) == 0 or not all(np.isfinite(values).all() for values in classes):
+        raise ValueError("fusion needs finite scores of both classes; leave out clips without a score")
+    if not 0.0 < p_bona_fide < 1.0:
+        raise ValueError(f"p_bona_fide is {p_bona_fide}; it lies between 0 and 1")
+    scores = np.concatenate(classes)
+    sizes = [len(values) for values in classes]
+    weights = np.repeat([p_bona_fide / sizes[0], (1.0 - p_bona_fide) / sizes[1]], sizes) * len(scores)
+    labels = np.repeat([1, 0], sizes)
+    spread = np.maximum(np.atleast_1d(scores.std(axis=0)), 1e-9)
+    used = list(range(scores.shape[1]))
+    while used:
+        model = LogisticRegression(C=1.0 / RIDGE, max_iter=1000)
+        model.fit((scores / spread)[:, used], labels, sample_weight=weights)
+        lowest = int(np.argmin(model.coef_[0]))
+        if model.coef_[0, lowest] > 0.0:
+            found = np.zeros(scores.shape[1])
+            found[used] = model.coef_[0] / spread[used]
+            return found, float(model.intercept_[0]) - math.log(p_bona_fide / (1.0 - p_bona_fide))
+        del used[lowest]
+    raise ValueError("no part ranks bona fide speech above synthetic; check their polarity")
+
+
+class FusionDetector(WindowedDetector):
+    """Loaded parts with their weights; see :class:`detectors.Detector`. Scores are ratios in nats before the bound."""
+
+    name = "fusion"
+
+    def __init__(self, parts: Mapping[str, WindowedDetector], config: Mapping[str, Any], folder: Path | None) -> None:
+        super().__init__(Calibration.from_dict(config["calibration"]), config, folder)
+        self.parts, self.weights = parts, [float(config["weights"][name]) for name in parts]
+        self.offset, self.frame_part = float(config["offset"]), str(config["frame_part"])
+
+    def score_parts(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Each part's uncalibrated score of each window of one segment, ``[window, part]``."""
+        columns = [part.score_windows(samples, windows) for part in self.parts.values()]
+        return np.asarray(columns, np.float64).reshape(len(columns), len(windows)).T
+
+    def fused(self, scores: np.ndarray) -> np.ndarray:
+        """Part scores ``[..., part]`` to ratios in nats, unbounded."""
+        return scores @ np.asarray(self.weights) + self.offset
+
+    def score_windows(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> list[float]:
+        """Fused scores of stretches of one segment."""
+        return [float(score) for score in self.fused(self.score_parts(samples, windows))]
+
+    def score_window(self, samples: np.ndarray) -> float:
+        """Fused score of 1 to 2 s at 16 kHz, float32 ``[time]``."""
+        return self.score_windows(samples, [(0, samples.size)])[0]
+
+    def score_frames(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> list[float]:
+        """By the part named ``frame_part``, calibrated by itself: the others would cost too much."""
+        part = self.parts[self.frame_part]
+        scale, offset = part.calibration.scale, part.calibration.offset
+        return [scale * score + offset for score in part.score_windows(samples, windows)]
+
+    def judge_blocks(self, blocks: Iterable[np.ndarray], sample_rate_hz: int, *, frames: bool = False) -> Verdict:
+        """As :meth:`WindowedDetector.judge_blocks`, with each part's own ratio as evidence."""
+        call = _Call(self)
+        verdict = WindowedDetector.judge_blocks(call, blocks, sample_rate_hz, frames=frames)
+        if verdict.llr is None:
+            return verdict
+        means = np.concatenate(call.seen).mean(axis=0)
+        evidence = tuple(
+            (name, float(part.calibration(mean))) for (name, part), mean in zip(self.parts.items(), means, strict=True)
+        )
+        return replace(verdict, evidence=evidence)
+
+    def describe(self) -> Mapping[str, object]:
+        """As every detector, and which parts weigh how much."""
+        parts = {name: dict(part.describe()) for name, part in self.parts.items()}
+        weights = dict(zip(self.parts, self.weights, strict=True))
+        return {**super().describe(), "weights": weights, "offset": self.offset, "parts": parts}
+
+
+class _Call(FusionDetector):
+    """One judgement: keeps what the parts said of each window."""
+
+    def __init__(self, whole: FusionDetector) -> None:
+        super().__init__(whole.parts, whole._config, whole._folder)
+        self.seen: list[np.ndarray] = []
+
+    def score_parts(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> np.ndarray:
+        scores = super().score_parts(samples, windows)
+        self.seen.append(scores)
+        return scores
+
+
+class _Entry:
+    name = "fusion"
+
+    def load(self, path: str | None = None, device: str = "cpu") -> FusionDetector:
+        """The shipped detector, or the one saved in folder ``path``, whose parts are folders beside it.
+
+        Raises:
+            ValueError: a file is missing or altered, or a part is not the one the weights were fitted to.
+        """
+        folder = Path(path) if path is not None else SHIPPED
+        config = read_config(folder)
+        parts = {}
+        for name, digest in config["parts"].items():
+            entry = importlib.import_module(f"detectors.{name}").DETECTOR
+            parts[name] = entry.load(str(folder.parent / name), device)
+            if parts[name].describe()["weights_sha256"] != digest:
+                raise ValueError(f"{folder}: its part {name} has other weights than it was fitted to; train it again")
+        return FusionDetector(parts, config, folder)
+
+
+DETECTOR = _Entry()

@@ -1,0 +1,58 @@
+"""What detectors made of one network and one kind of feature share: loading, and scoring of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detectors.artefacts import read_config, read_weights
+from detectors.calibration import Calibration
+from detectors.windowed import WindowedDetector
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["NetworkDetector", "load_network_detector"]
+
+
+class NetworkDetector(WindowedDetector):
+    """A loaded network with its features and calibration; see :class:`detectors.Detector`."""
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        features: Callable[[Tensor], Tensor],
+        config: Mapping[str, Any],
+        folder: Path | None,
+    ) -> None:
+        super().__init__(Calibration.from_dict(config["calibration"]), config, folder)
+        self.name, self.network, self._features = name, network.eval(), features
+
+    def score_window(self, samples: np.ndarray) -> float:
+        """Logit of 1 to 2 s at 16 kHz, float32 ``[time]``; higher = more likely bona fide."""
+        import torch
+
+        with torch.inference_mode():
+            device = next(self.network.parameters()).device
+            window = torch.from_numpy(np.ascontiguousarray(samples))[None]
+            return float(self.network(self._features(window).to(device))[0])
+
+
+def load_network_detector(
+    name: str, folder: Path, network: nn.Module, features: Callable[[Tensor], Tensor], device: str
+) -> NetworkDetector:
+    """The detector saved in ``folder``; ``network``: a new one, whose weights are replaced.
+
+    Raises:
+        ValueError: a file is missing, altered, or does not fit the network.
+    """
+    config = read_config(folder)
+    try:
+        network.load_state_dict(read_weights(folder, config))
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: the weights do not fit the network {name} ({error})") from error
+    return NetworkDetector(name, network.to(device), features, config, folder)
