@@ -15,7 +15,7 @@ __all__ = ["convert"]
 
 
 def convert(checkpoint: Path, target: Path) -> str:
-    """Write the LSTM and linear weights of ``checkpoint`` to ``target`` as float32; returns the file's sha256.
+    """Write the LSTM and linear weights of ``checkpoint`` to ``target`` in half precision; returns the file's sha256.
 
     Raises:
         ValueError: the checkpoint does not hold this encoder.
@@ -25,7 +25,7 @@ def convert(checkpoint: Path, target: Path) -> str:
 
     state = torch.load(checkpoint, map_location="cpu", weights_only=True).get("model_state")
     kept = {
-        name: tensor.float().contiguous()
+        name: tensor.half().contiguous()
         for name, tensor in (state or {}).items()
         if name.startswith(("lstm.", "linear."))
     }
