@@ -48,7 +48,7 @@ def fit_fusion(bona: np.ndarray, synth: np.ndarray, *, p_bona_fide: float = 0.5)
     sizes = [len(values) for values in classes]
     weights = np.repeat([p_bona_fide / sizes[0], (1.0 - p_bona_fide) / sizes[1]], sizes) * len(scores)
     labels = np.repeat([1, 0], sizes)
-    spread = np.maximum(np.atleast_1d(scores.std(axis=0)), 1e-9)
+    spread = np.asarray([column.std() + 1e-9 for column in scores.T])
     used = list(range(scores.shape[1]))
     while used:
         model = LogisticRegression(C=1.0 / RIDGE, max_iter=1000)
