@@ -60,7 +60,9 @@ def test_vectors_equal_resemblyzers_where_it_is_installed(encoder: Ge2eEncoder) 
     original = resemblyzer.VoiceEncoder("cpu", verbose=False)
     for seconds in (0.7, 1.6, 4.01):
         samples = voice(140.0, seconds)
-        np.testing.assert_allclose(encoder.embed_samples(samples), original.embed_utterance(samples), atol=HALF_PRECISION)
+        np.testing.assert_allclose(
+            encoder.embed_samples(samples), original.embed_utterance(samples), atol=HALF_PRECISION
+        )
 
 
 def test_windows_cover_the_clip_as_in_the_original() -> None:
