@@ -51,7 +51,7 @@ def fit_fusion(bona: np.ndarray, synth: np.ndarray, *, p_bona_fide: float = 0.5)
     spread = np.asarray([column.std() + 1e-9 for column in scores.T])
     used = list(range(scores.shape[1]))
     while used:
-        model = LogisticRegression(C=1.0 / RIDGE, max_iter=1000)
+        model: Any = LogisticRegression(C=1.0 / RIDGE, max_iter=1000)
         model.fit((scores / spread)[:, used], labels, sample_weight=weights)
         lowest = int(np.argmin(model.coef_[0]))
         if model.coef_[0, lowest] > 0.0:
