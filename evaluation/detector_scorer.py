@@ -51,6 +51,7 @@ class DetectorScorer:
             measures=_measures(entry.name),
             roles=JUDGED_ROLES,
             version="1",
+            on_request=entry.name != detectors.DEFAULT_DETECTOR,
         )
 
     @cached_property

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiolm.audio import AudioClip
+from detectors import DEFAULT_DETECTOR
 from evaluation.audit import run_generation, run_scoring
 from evaluation.bootstrap import Resampler
 from evaluation.config import RENDERED_ROLES, RunConfig
@@ -31,7 +32,6 @@ from evaluation.model_table_rules import (
 from evaluation.progress import Progress, silent
 from evaluation.protocols import HasTokens
 from evaluation.run_folder import RunFolder
-from evaluation.scorers import available_scorers
 
 __all__ = ["ModelEvaluation", "evaluate_model"]
 
@@ -72,7 +72,7 @@ class ModelEvaluation:
             seconds=self.seconds,
             max_seconds=self.max_seconds,
             roles=RENDERED_ROLES,
-            scorers=(*SCORERS, *_ready_detectors(self.device)),
+            scorers=(*SCORERS, f"{DETECTOR_PREFIX}{DEFAULT_DETECTOR}"),
         )
 
 
@@ -115,11 +115,6 @@ def _made(config: RunConfig, out: str | Path, command: str, progress: Progress, 
     run_generation(config, out, resume=True, command=command, progress=progress, engine=engine)
     run_scoring(out, scorers=config.scorers, device=config.device, progress=progress, engine=engine)
     return RunFolder(out)
-
-
-def _ready_detectors(device: str) -> list[str]:
-    found = available_scorers(device).items()
-    return sorted(name for name, one in found if name.startswith(DETECTOR_PREFIX) and one.status()[0] != "missing")
 
 
 def _has_split(data: str, split: str) -> bool:

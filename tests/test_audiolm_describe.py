@@ -98,6 +98,6 @@ def test_the_plan_as_a_user_runs_it() -> None:
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert found["preset"] == "nano" and found["assumptions"]["hours"] == 100 and len(found["parts"]) == 6
+    assert found["preset"] == "nano" and found["assumptions"]["hours"] == 100 and len(found["parts"]) == 7
     bad = subprocess.run([*command[:2], "--gpus", "0"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert bad.returncode != 0 and "give 1 GPU or more" in bad.stderr
