@@ -45,23 +45,23 @@ def mixture_weights(seed: int) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A fusion of two parts on disk: mixtures and a graph network with fresh weights."""
+    """A fusion of two parts on disk: mixtures and a network with fresh weights."""
     root = tmp_path_factory.mktemp("fusion")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        network = GraphAttentionNetwork()
+        network = Lcnn()
     write_artefact(root / "lfcc_gmm", mixture_weights(1), CONFIG, {})
-    write_artefact(root / "graph_attention", network.state_dict(), CONFIG, {})
+    write_artefact(root / "lfcc_lcnn", network.state_dict(), CONFIG, {})
     digests = {
         name: json.loads((root / name / "config.json").read_text())["files"]["model.safetensors"]
-        for name in ("lfcc_gmm", "graph_attention")
+        for name in ("lfcc_gmm", "lfcc_lcnn")
     }
     fusion = {
         **CONFIG,
         "parts": digests,
-        "weights": {"lfcc_gmm": 0.02, "graph_attention": 3.0},
+        "weights": {"lfcc_gmm": 0.02, "lfcc_lcnn": 3.0},
         "offset": 0.25,
-        "frame_part": "graph_attention",
+        "frame_part": "lfcc_lcnn",
     }
     write_artefact(root / "fusion", {}, fusion, {})
     return root
@@ -102,11 +102,11 @@ def test_a_fused_score_is_the_weighted_sum_and_names_what_carried_it(saved):
     verdict = fusion.judge_blocks([samples], RATE_HZ, frames=True)
     assert verdict.llr is not None
     parts = {name: part.score_blocks([samples], RATE_HZ)[0] for name, part in fusion.parts.items()}
-    total = 0.02 * parts["lfcc_gmm"] + 3.0 * parts["graph_attention"] + 0.25
+    total = 0.02 * parts["lfcc_gmm"] + 3.0 * parts["lfcc_lcnn"] + 0.25
     assert verdict.llr == pytest.approx(float(fusion.calibration(total)), abs=1e-9)
-    assert sorted(name for name, _ in verdict.evidence) == ["graph_attention", "lfcc_gmm"]
-    assert dict(verdict.evidence)["graph_attention"] == pytest.approx(
-        float(fusion.parts["graph_attention"].calibration(parts["graph_attention"]))
+    assert sorted(name for name, _ in verdict.evidence) == ["lfcc_gmm", "lfcc_lcnn"]
+    assert dict(verdict.evidence)["lfcc_lcnn"] == pytest.approx(
+        float(fusion.parts["lfcc_lcnn"].calibration(parts["lfcc_lcnn"]))
     )
     assert len(verdict.frames) > len(verdict.timeline)
     assert fusion.judge_blocks([samples[:20_000], samples[20_000:]], RATE_HZ, frames=True) == verdict

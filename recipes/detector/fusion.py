@@ -53,6 +53,8 @@ from evaluation.detector_windows import WindowSet, make_windows, room_responses
 logger = logging.getLogger(__name__)
 COUNTS = {"train": 70, "held": 14, "test": 20}
 PROGRAM_COUNTS = {"train": 30, "held": 10, "test": 16}
+USUAL = [name for name in PARTS if name != "graph_attention"]
+"""No detector loads the graph-attention network yet: after 350 steps its equal error rate was 42 %."""
 FUSED = (NARROW.name, "mel_kinds", "spectral_statistics")
 """The parts of the fusion; the others are detectors of their own, and add nothing to these three."""
 MORE = {"piper": 3, "hibari": 3}
@@ -65,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, required=True, help="folder for clips, windows and weights")
     parser.add_argument("--generations", type=Path, nargs="*", default=[], help="folders of generate --mode")
     parser.add_argument("--without", nargs="*", default=[], metavar="GENERATOR", help="kept from training, for a test")
-    parser.add_argument("--only", nargs="*", default=list(PARTS), help="parts to train and fuse")
+    parser.add_argument("--only", nargs="*", default=USUAL, help="parts to train")
     parser.add_argument("--out", type=Path, default=PRETRAINED, help="where the parts and the fusion are written")
     parser.add_argument("--windows", type=int, default=9000)
     parser.add_argument("--steps", type=int, default=1500)
