@@ -118,7 +118,7 @@ def test_the_search_finds_a_filter_that_dulls_and_without_gain_stays_plain():
 
 
 def test_the_verb_writes_card_page_and_figure_and_keeps_earlier_parts(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(detectors, "discover", lambda: {"mel_cnn": Pitch()})
+    monkeypatch.setattr(detectors, "discover", lambda: {detectors.DEFAULT_DETECTOR: Pitch()})
     (tmp_path / "audio").mkdir()
     lines = []
     for clip in clips():
