@@ -67,7 +67,7 @@ def speed(seconds: float, rounds: int) -> list[Row]:
         calls[f"{name} encode"], calls[f"{name} decode"] = encode, decode
     times = {name: value / seconds for name, value in alternate(calls, rounds, warm_up=1).items()}
     totals = {
-        name.removesuffix(" encode"): value + times[name.replace("encode", "decode")]
+        name.removesuffix(" encode"): value + times[f"{name.removesuffix(' encode')} decode"]
         for name, value in times.items()
         if name.endswith(" encode")
     }
