@@ -79,7 +79,7 @@ def paper_delayed() -> DelayedConfig:
 
 
 def nano_delayed(*, n_semantic: int, n_coarse: int = 4, n_fine: int = 8, codebook_size: int = 1024) -> DelayedConfig:
-    """Six million weights for all twelve levels: 12 MB as float16."""
+    """Seven million weights for all twelve levels: 14 MB as float16."""
     return DelayedConfig(
         n_semantic=n_semantic,
         n_coarse=n_coarse,

@@ -14,7 +14,7 @@ from audiolm.delay_pattern import HIDDEN, delay
 from audiolm.incremental import Decoder, decoder_for
 from audiolm.prompt_recall import Prompt, PromptRecall
 from audiolm.sampling import SamplingOptions, choose
-from audiolm.tokens import FRAMES_PER_SEMANTIC
+from audiolm.tokens import FRAMES_PER_SEMANTIC, checked_ids
 
 if TYPE_CHECKING:
     from audiolm.delayed import DelayedStage
@@ -147,9 +147,4 @@ class Drawing:
         return tokens[:needed]
 
     def _checked(self, values: np.ndarray, what: str, size: int) -> np.ndarray:
-        values = np.asarray(values, dtype=np.int64)
-        if values.size and (values.min() < 0 or values.max() >= size):
-            raise ValueError(f"{what} reach from {values.min()} to {values.max()}; use 0 to {size - 1}")
-        if values.ndim == 2 and len(values) != self.stage.config.n_levels:
-            raise ValueError(f"{what} have {len(values)} levels; the decoder has {self.stage.config.n_levels}")
-        return values
+        return checked_ids(values, what, size, self.stage.config.n_levels, "decoder")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from audiolm import checkpoint
 from audiolm.sampling import SamplingOptions, choose, uniform_draws
 from audiolm.semantic.conformer import Conformer, ConformerConfig
-from audiolm.tokens import FRAMES_PER_SEMANTIC
+from audiolm.tokens import FRAMES_PER_SEMANTIC, checked_ids
 
 __all__ = ["MaskedRows", "ParallelConfig", "ParallelStage", "nano_parallel", "paper_parallel", "still_masked"]
 
@@ -213,12 +213,7 @@ class ParallelStage(nn.Module):
         return MaskedRows(*(torch.from_numpy(a).to(self.bias.device) for a in (semantic, codes, masked, valid)))
 
     def _checked(self, values: np.ndarray, what: str, size: int) -> np.ndarray:
-        values = np.asarray(values, dtype=np.int64)
-        if values.size and (values.min() < 0 or values.max() >= size):
-            raise ValueError(f"{what} reach from {values.min()} to {values.max()}; use 0 to {size - 1}")
-        if values.ndim == 2 and len(values) != self.config.n_levels:
-            raise ValueError(f"{what} have {len(values)} levels; the parallel decoder has {self.config.n_levels}")
-        return values
+        return checked_ids(values, what, size, self.config.n_levels, "parallel decoder")
 
 
 def still_masked(step: int, passes: int, count: int) -> int:

@@ -21,7 +21,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-__all__ = ["FRAMES_PER_SEMANTIC", "Layout", "Runs", "StageKind", "TokenRows", "deduplicate", "flatten", "unflatten"]
+__all__ = [
+    "FRAMES_PER_SEMANTIC",
+    "Layout",
+    "Runs",
+    "StageKind",
+    "TokenRows",
+    "checked_ids",
+    "deduplicate",
+    "flatten",
+    "unflatten",
+]
 
 StageKind = Literal["semantic", "coarse", "fine"]
 FRAMES_PER_SEMANTIC = 2
@@ -39,6 +49,20 @@ class Runs(NamedTuple):
     def expand(self) -> np.ndarray:
         """The frames again, int64 ``[frame]``."""
         return np.repeat(self.tokens, self.durations)
+
+
+def checked_ids(values: np.ndarray, what: str, size: int, levels: int, decoder: str) -> np.ndarray:
+    """Semantic tokens ``[frame]`` or codes ``[level, frame]`` as int64, for a decoder of all levels.
+
+    Raises:
+        ValueError: an id outside 0 to ``size - 1``, or codes of another number of levels than ``decoder`` has.
+    """
+    values = np.asarray(values, dtype=np.int64)
+    if values.size and (values.min() < 0 or values.max() >= size):
+        raise ValueError(f"{what} reach from {values.min()} to {values.max()}; use 0 to {size - 1}")
+    if values.ndim == 2 and len(values) != levels:
+        raise ValueError(f"{what} have {len(values)} levels; the {decoder} has {levels}")
+    return values
 
 
 def deduplicate(tokens: np.ndarray) -> Runs:
