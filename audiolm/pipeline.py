@@ -77,7 +77,7 @@ class SemanticDraw:
         count = max(1, round(frames / config.frames_per_token))
         self._edges = np.arange(count + 1) * frames // count
         self._sliding = Sliding(
-            autoregressive(parts.semantic, options.semantic),
+            autoregressive(parts.semantic, options.semantic, options.pauses),
             [row[None] for row in known],
             [count] * len(known),
             [row_generator(seed, SEMANTIC) for seed in seeds],

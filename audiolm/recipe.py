@@ -28,6 +28,7 @@ from audiolm.codec.soundstream import PART as CODEC_PART
 from audiolm.codec.soundstream import SoundStream
 from audiolm.dataset import Recording, check_disjoint, read_recordings
 from audiolm.delayed import DelayedConfig, DelayedStage
+from audiolm.edge_silence import without_edge_silence
 from audiolm.parallel import ParallelConfig, ParallelStage
 from audiolm.presets import Preset, load_preset
 from audiolm.runtime import Runtime
@@ -60,7 +61,16 @@ PARTS = (
 )
 TOKENS = "tokens"
 """The stages' token cache alone, which the first stage would fill otherwise: for a job of many processes."""
-RECIPE_KEYS = ("preset", "seed", "max_seconds_per_speaker", "speeds", "semantic_bundle", "bundle_layer", "shares")
+RECIPE_KEYS = (
+    "preset",
+    "seed",
+    "max_seconds_per_speaker",
+    "edge_silence_s",
+    "speeds",
+    "semantic_bundle",
+    "bundle_layer",
+    "shares",
+)
 BUNDLE_LAYER = 9
 WARM_STEPS, TIMED_STEPS = 2, 8
 """Steps of a throw-away task by which a time budget is turned into a number of steps."""
@@ -77,8 +87,9 @@ class Recipe:
     """One training: where the data is, where the parts go, which sizes, how long each part may take.
 
     ``steps`` replaces every part's own number; ``minutes`` stops a part early; ``budget_minutes``: of all parts
-    together, turned into steps by measurement, so that every schedule runs to its end. ``speeds``: at which the
-    stages hear every training recording. ``overrides``: tables of a recipe file by part, fields of the part's training
+    together, turned into steps by measurement, so that every schedule runs to its end. ``edge_silence_s``: longest
+    silence at either end of a training recording that the stages hear (None: all of it); ``speeds``: at which they
+    hear every one. ``overrides``: tables of a recipe file by part, fields of the part's training
     configuration.
     """
 
@@ -92,6 +103,7 @@ class Recipe:
     resume: bool = False
     seed: int = 0
     max_seconds_per_speaker: float | None = 300.0
+    edge_silence_s: float | None = None
     speeds: Sequence[float] = (1.0,)
     log_every: int = 20
     validate_every: int = 500
@@ -290,6 +302,9 @@ def _tokens(recipe: Recipe) -> list[list[TokenisedUtterance]]:
     """Cached tokens of both splits."""
     codec, semantic = recipe.export("codec"), recipe.export("semantic")
     training, held_out = recipe.splits()
+    if recipe.edge_silence_s is not None:
+        rate = recipe.preset.codec.sample_rate_hz
+        training = without_edge_silence(training, recipe.edge_silence_s, rate)
     splits = at_speeds(training, recipe.speeds), held_out
     return [tokenised(split, codec, semantic, recipe.out / "tokens", recipe.runtime) for split in splits]
 

@@ -8,7 +8,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["DECODERS", "Decoder", "Recall", "SamplingOptions", "StageSampling", "Unmasking", "choose", "uniform_draws"]
+__all__ = [
+    "DECODERS",
+    "Decoder",
+    "Pauses",
+    "Recall",
+    "SamplingOptions",
+    "StageSampling",
+    "Unmasking",
+    "choose",
+    "uniform_draws",
+]
 
 Decoder = Literal["autoregressive", "parallel", "delayed"]
 DECODERS = ("autoregressive", "parallel", "delayed")
@@ -67,6 +77,25 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """Semantic stage: after ``longest`` tokens of ``tokens`` (those of pauses) in a row, another token is drawn.
+
+    A small model that has heard nothing but silence for a while expects nothing else. ``longest`` None: no limit.
+    """
+
+    tokens: tuple[int, ...] = ()
+    longest: int | None = None
+
+    def __post_init__(self) -> None:
+        if any(token < 0 for token in self.tokens) or len(set(self.tokens)) < len(self.tokens):
+            raise ValueError(f"pause tokens are {self.tokens}; give different semantic tokens, each 0 or more")
+        if self.longest is not None and (self.longest < 1 or not self.tokens):
+            raise ValueError(
+                f"the longest pause is {self.longest} of {len(self.tokens)} tokens; use at least 1 of each"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """Per stage; defaults are the paper's temperatures 0.6, 0.8 and 0.6 (AudioLM, section IV-A).
 
@@ -81,6 +110,7 @@ class SamplingOptions:
     decoder: Decoder = "autoregressive"
     guidance: float = 1.0
     recall: Recall = field(default_factory=Recall)
+    pauses: Pauses = field(default_factory=Pauses)
 
     def __post_init__(self) -> None:
         check_decoder(self.decoder)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from audiolm import checkpoint
 from audiolm.incremental import decoder_for, is_small
+from audiolm.pause_limit import PauseLimit
 from audiolm.precision import Precision, compress
 from audiolm.row_groups import by_groups
-from audiolm.sampling import StageSampling, choose, uniform_draws
+from audiolm.sampling import Pauses, StageSampling, choose, uniform_draws
 from audiolm.tokens import Layout, TokenRows, stack
 from audiolm.transformer import Transformer, TransformerConfig
 
@@ -222,13 +223,14 @@ class Stage(nn.Module):
         generators: Sequence[torch.Generator],
         *,
         may_end: bool = False,
+        pauses: Pauses | None = None,
     ) -> list[np.ndarray]:
         """Draw ``frames[i]`` target frames after ``known[i]``; each row as if it were alone.
 
         ``conditions``: as :meth:`Layout.condition_ids` takes them; ``known``: ``[level, frame]``, may be empty;
         gives int64 codes ``[level, frames[i]]`` without ``known``. A row's draws come from its own generator only.
         ``may_end``: the semantic stage may draw its end, given as code ``n_semantic``; what a row has after that
-        means nothing.
+        means nothing. ``pauses``: of the semantic stage, how long they may be.
         """
         layout = self.config.layout
         if not frames or max(frames) < 1:
@@ -238,11 +240,13 @@ class Stage(nn.Module):
         self._check_span(rows, known, frames)
         draws = uniform_draws(list(generators), [n * levels for n in frames])
         may_end = may_end and layout.kind == "semantic"
+        limit = PauseLimit(pauses, known, layout.n_semantic) if pauses is not None and pauses.longest else None
         drawn = by_groups(
             lambda group: self._draw(
                 [rows[i] for i in group],
                 draws[group, : max(frames[i] for i in group) * levels],
                 options,
+                limit.of(group) if limit else None,
                 may_end=may_end,
             ),
             len(rows),
@@ -251,7 +255,15 @@ class Stage(nn.Module):
         return [layout.target_codes(row[: n * levels]) for row, n in zip(drawn, frames, strict=True)]
 
     @torch.inference_mode()
-    def _draw(self, rows: list[TokenRows], draws: Tensor, options: StageSampling, *, may_end: bool) -> list[np.ndarray]:
+    def _draw(
+        self,
+        rows: list[TokenRows],
+        draws: Tensor,
+        options: StageSampling,
+        limit: PauseLimit | None = None,
+        *,
+        may_end: bool,
+    ) -> list[np.ndarray]:
         """Each row's ids ``[step]`` after the prefixes ``rows``; ``draws``: ``[row, step]``."""
         layout, device = self.config.layout, self.head.device
         batch = stack(rows, left=True, pad_id=layout.end)
@@ -270,7 +282,11 @@ class Stage(nn.Module):
         hidden = decoder.read(self._inputs(batch, context), self._tensor(batch.positions))
         for step in range(steps):
             level = step % levels
-            ids = choose(F.linear(hidden, heads[level]), chances[step], options) + firsts[level]
+            logits = F.linear(hidden, heads[level])
+            codes = choose(logits if limit is None else limit.applied(logits), chances[step], options)
+            if limit is not None:
+                limit.heard(codes)
+            ids = codes + firsts[level]
             drawn[step] = ids
             if may_end and bool((ended := ended | (ids == layout.end)).all()):
                 break

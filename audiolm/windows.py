@@ -19,7 +19,7 @@ import torch
 from audiolm.delayed import DelayedStage
 from audiolm.parallel import ParallelStage
 from audiolm.prompt_recall import Prompt
-from audiolm.sampling import SamplingOptions, StageSampling
+from audiolm.sampling import Pauses, SamplingOptions, StageSampling
 from audiolm.stages import Stage
 from audiolm.tokens import FRAMES_PER_SEMANTIC, deduplicate
 
@@ -57,8 +57,8 @@ class Windowed:
     end_code: int | None = None
 
 
-def autoregressive(stage: Stage, options: StageSampling) -> Windowed:
-    """The semantic or coarse stage, code after code."""
+def autoregressive(stage: Stage, options: StageSampling, pauses: Pauses | None = None) -> Windowed:
+    """The semantic (with a limit of its pauses) or coarse stage, code after code."""
     layout = stage.config.layout
 
     def draw(
@@ -69,7 +69,7 @@ def autoregressive(stage: Stage, options: StageSampling) -> Windowed:
         may_end: bool,
         _prompts: Sequence[Prompt],
     ) -> list[np.ndarray]:
-        return stage.sample(conditions, known, frames, options, generators, may_end=may_end)
+        return stage.sample(conditions, known, frames, options, generators, may_end=may_end, pauses=pauses)
 
     semantic = layout.kind == "semantic"
     return Windowed(

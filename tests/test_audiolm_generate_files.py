@@ -11,7 +11,7 @@ import pytest
 from audiolm_tiny import noise, tiny_model
 
 from audiolm.audio import AudioClip, read_provenance, write_audio
-from audiolm.sampling import SamplingOptions
+from audiolm.sampling import Pauses, SamplingOptions
 from evaluation.cli import main
 from evaluation.generators.audiolm import AudioLMGenerator, sampling_options
 from evaluation.protocols import RenderRequest
@@ -126,6 +126,18 @@ def test_one_value_or_three_shape_the_stages() -> None:
     other = sampling_options(own, None, None, None, None, 1.5, 0.4)
     assert (other.guidance, other.recall.share, other.recall.sharpness) == (1.5, 0.4, own.recall.sharpness)
     assert sampling_options(SamplingOptions(), None, [0], None, None).coarse == type(options)().coarse
+
+
+def test_the_longest_pause_is_told_in_seconds() -> None:
+    nothing = (None, None, None, None, None, None)
+    own = SamplingOptions(pauses=Pauses(tokens=(1, 2), longest=16))
+    assert sampling_options(own, *nothing).pauses == own.pauses
+    assert sampling_options(own, *nothing, 1.0).pauses == Pauses(tokens=(1, 2), longest=25)
+    assert sampling_options(own, *nothing, 0).pauses == Pauses(tokens=(1, 2))
+    with pytest.raises(ValueError, match="names no pause tokens"):
+        sampling_options(SamplingOptions(), *nothing, 1.0)
+    with pytest.raises(ValueError, match="longest pause is -1"):
+        sampling_options(own, *nothing, -1)
 
 
 def test_every_role_is_rendered_and_fewer_levels_sound_different() -> None:

@@ -69,10 +69,11 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recall", type=float, metavar="SHARE", help="delayed decoder: of the chances that are the prompt's own codes"
     )
+    group.add_argument("--longest-pause", type=float, metavar="S", help="seconds of silence before speech must go on")
 
 
 FILE_OPTIONS = ("count", "whole_prompt", "join", "until_end", "stream", "decoder", "precision", "temperature", "top_k",
-                "top_p", "passes", "guidance", "recall")  # fmt: skip
+                "top_p", "passes", "guidance", "recall", "longest_pause")  # fmt: skip
 
 
 def make_files(args: argparse.Namespace) -> dict[str, Any]:
@@ -86,7 +87,14 @@ def make_files(args: argparse.Namespace) -> dict[str, Any]:
     items = _items(args)
     model = load_model(args.checkpoint, args.device, args.precision or "float32")
     options = sampling_options(
-        model.options, args.temperature, args.top_k, args.top_p, args.passes, args.guidance, args.recall
+        model.options,
+        args.temperature,
+        args.top_k,
+        args.top_p,
+        args.passes,
+        args.guidance,
+        args.recall,
+        args.longest_pause,
     )
     system = model.describe()
     settings = {"options": options, "decoder": args.decoder or options.decoder}

@@ -13,6 +13,7 @@ from evaluation.protocols import Generator, RenderRequest
 
 if TYPE_CHECKING:
     from audiolm import AudioLM, SamplingOptions
+    from audiolm.sampling import Pauses
     from audiolm.stages import Stage
 
 __all__ = ["GENERATOR", "AudioLMGenerator", "load_model", "sampling_options"]
@@ -20,6 +21,7 @@ __all__ = ["GENERATOR", "AudioLMGenerator", "load_model", "sampling_options"]
 STAGES = ("semantic", "coarse", "fine")
 FRAME_SAMPLES = 640
 """One semantic token, 40 ms at 16 kHz."""
+SEMANTIC_RATE_HZ = 25
 
 
 class AudioLMGenerator:
@@ -172,12 +174,13 @@ def sampling_options(
     passes: Sequence[int] | None,
     guidance: float | None = None,
     recall: float | None = None,
+    longest_pause_s: float | None = None,
 ) -> SamplingOptions:
     """``defaults``, the model's own, with what is given here: one value per stage (semantic, coarse, fine), or one
-    for all; ``top_k`` 0 and ``top_p`` 1 keep every token.
+    for all; ``top_k`` 0 and ``top_p`` 1 keep every token, ``longest_pause_s`` 0 allows any pause.
 
     Raises:
-        ValueError: two values or more than three, or a value out of range.
+        ValueError: two values or more than three, a value out of range, or pauses that the model cannot tell.
     """
     from audiolm.sampling import Unmasking
 
@@ -194,7 +197,16 @@ def sampling_options(
     unmasking = Unmasking(passes=tuple(passes)) if passes else defaults.unmasking
     told = defaults.guidance if guidance is None else guidance
     recalled = defaults.recall if recall is None else replace(defaults.recall, share=recall)
-    return replace(defaults, **stages, unmasking=unmasking, guidance=told, recall=recalled)
+    pauses = defaults.pauses if longest_pause_s is None else _pauses(defaults.pauses, longest_pause_s)
+    return replace(defaults, **stages, unmasking=unmasking, guidance=told, recall=recalled, pauses=pauses)
+
+
+def _pauses(own: Pauses, longest_s: float) -> Pauses:
+    if not longest_s >= 0:
+        raise ValueError(f"the longest pause is {longest_s} s; use 0 (any length) or more")
+    if longest_s and not own.tokens:
+        raise ValueError("this model's generation.json names no pause tokens, so pauses cannot be limited; use 0")
+    return replace(own, longest=max(1, round(longest_s * SEMANTIC_RATE_HZ)) if longest_s else None)
 
 
 def _per_stage(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
