@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiolm.compiled_kernels import activate, attend, compiled, normalise, place, times
+from audiolm.compiled_basis import compiled
+from audiolm.compiled_kernels import activate, attend, normalise, place, times
 from audiolm.incremental import Decoder
 from audiolm.kv_cache import Cache
 from audiolm.transformer import Transformer
 
-__all__ = ["CompiledDecoder", "SmallDecoder"]
+__all__ = ["HEAD_EPS", "CompiledDecoder", "SmallDecoder", "SmallWeights"]
 
 OWN_ATTENTION = 2**18
 """Up to so many cached values of a layer, attention is compiled too: more are worth torch's threads."""
@@ -47,15 +48,15 @@ class CompiledDecoder(Decoder):
         end, batch = self.cache.length + 1, len(x)
         own = batch * end * self.mixed.shape[1] <= OWN_ATTENTION
         normed, mixed, inner = (torch.from_numpy(a) for a in (self.normed, self.mixed, self.inner))
-        small, pairs = self.small, self.cache.pairs.numpy()
+        small, pairs, heads = self.small, self.cache.pairs.numpy(), self.heads
         at, places = end - 1, np.ascontiguousarray(positions.numpy())
         for index, layer in enumerate(self.layers):
             normalise(x.numpy(), small.attention_norm[index], self.rms, self.eps, self.normed)
             qkv = layer.qkv(normed)
             wide = qkv.numpy()
-            place(wide, pairs[index], at, places, small.head_scales[index], small.speeds, HEAD_EPS)
+            place(wide, pairs[index], at, places, small.head_scales[index], small.speeds, HEAD_EPS, 0, heads)
             if own:
-                attend(wide, pairs[index], self.first, end, small.bias, self.room, self.powers, self.mixed)
+                attend(wide, pairs[index], self.first, end, small.bias, self.room, self.powers, self.mixed, 0, heads)
                 x = layer.out(mixed, x)
             else:
                 keys, values = seen[index].unbind(1)
@@ -63,7 +64,7 @@ class CompiledDecoder(Decoder):
                 found = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
                 x = layer.out(found.view(batch, -1), x)
             normalise(x.numpy(), small.ff_norm[index], self.rms, self.eps, self.normed)
-            activate(layer.up(normed).contiguous().numpy(), self.gated, self.inner, self.powers)
+            activate(layer.up(normed).contiguous().numpy(), self.gated, self.inner, self.powers, 0, self.inner.shape[1])
             x = layer.down(inner, x)
         self._end()
         normalise(x.numpy(), small.norm, self.rms, self.eps, self.normed)
@@ -99,7 +100,7 @@ class SmallDecoder(CompiledDecoder):
         return torch.from_numpy(y)
 
 
-class _Small(NamedTuple):
+class SmallWeights(NamedTuple):
     """All but the matrices, stacked over layers; norms are scale and offset, ``[layer, 2, dim]``. Empty where a setting
     has none: ``head_scales`` ``[layer, 2, width]``, ``speeds`` ``[width / 2]``, ``bias`` (T5) ``[head, capacity]``."""
 
@@ -128,7 +129,7 @@ def _step(
     pairs: np.ndarray,
     at: int,
     first: np.ndarray,
-    small: _Small,
+    small: SmallWeights,
     matrices: _Matrices,
     options: tuple[bool, bool, float],
     room: tuple[np.ndarray, ...],
@@ -138,21 +139,22 @@ def _step(
     place of this token; ``first``: each row's first key that is no padding."""
     rms, gated, eps = options
     normed, wide, mixed, inner, scores = room
+    heads = pairs.shape[3]
     for layer in range(pairs.shape[0]):
         normalise(x, small.attention_norm[layer], rms, eps, normed)
         times(matrices.qkv[layer], normed, wide, False)
-        place(wide, pairs[layer], at, positions, small.head_scales[layer], small.speeds, HEAD_EPS)
-        attend(wide, pairs[layer], first, at + 1, small.bias, scores, powers, mixed)
+        place(wide, pairs[layer], at, positions, small.head_scales[layer], small.speeds, HEAD_EPS, 0, heads)
+        attend(wide, pairs[layer], first, at + 1, small.bias, scores, powers, mixed, 0, heads)
         times(matrices.out[layer], mixed, x, True)
         normalise(x, small.ff_norm[layer], rms, eps, normed)
         times(matrices.up[layer], normed, wide, False)
-        activate(wide, gated, inner, powers)
+        activate(wide, gated, inner, powers, 0, inner.shape[1])
         times(matrices.down[layer], inner, x, True)
     normalise(x, small.norm, rms, eps, normed)
     x[:] = normed
 
 
-def _small_weights(transformer: Transformer, bias: Tensor | None) -> _Small:
+def _small_weights(transformer: Transformer, bias: Tensor | None) -> SmallWeights:
     config = transformer.config
 
     def norms(name: str) -> np.ndarray:
@@ -166,7 +168,7 @@ def _small_weights(transformer: Transformer, bias: Tensor | None) -> _Small:
     if config.positions == "rope":
         width = config.head_dim
         speeds = (10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)).numpy()
-    return _Small(
+    return SmallWeights(
         attention_norm=norms("attention_norm"),
         ff_norm=norms("ff_norm"),
         norm=_norm(transformer.norm),

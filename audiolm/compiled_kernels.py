@@ -7,27 +7,12 @@ single bit. Arrays are float32 and contiguous; shapes are those of :mod:`audiolm
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 
-__all__ = ["activate", "attend", "compiled", "exponential", "normalise", "place", "times"]
+from audiolm.compiled_basis import AHEAD, LINE, compiled, prefetch
 
-FAST = {"reassoc", "contract", "nsz", "arcp"}
-"""Sums may be reordered; infinities and NaN keep their meaning."""
-
-
-def compiled(function: Callable[..., None]) -> Any:
-    """Compiled at its first call, kept on disk for the next process where a folder can be written."""
-    for cache in (True, False):
-        try:
-            return numba.njit(function, nogil=True, cache=cache, error_model="numpy", fastmath=FAST)
-        except RuntimeError:
-            if not cache:
-                raise
-    return function
+__all__ = ["activate", "attend", "exponential", "normalise", "place", "times"]
 
 
 @compiled
@@ -113,14 +98,16 @@ def place(
     head_scales: np.ndarray,
     speeds: np.ndarray,
     eps: float,
+    low: int,
+    high: int,
 ) -> None:
     """Queries and keys in ``wide`` ``[batch, 3 * dim ..]`` are normed and turned; keys and values go to place ``at``
-    of ``pairs`` ``[batch, 2, head, capacity, width]``. ``head_scales``: ``[2, width]``, or empty for no norm;
-    ``speeds``: ``[width / 2]``, or empty for no turn."""
-    heads, width = pairs.shape[2], pairs.shape[4]
-    dim = heads * width
+    of ``pairs`` ``[batch, 2, head, capacity, width]``, for heads ``low`` to ``high``. ``head_scales``: ``[2, width]``,
+    or empty for no norm; ``speeds``: ``[width / 2]``, or empty for no turn."""
+    width = pairs.shape[4]
+    dim = pairs.shape[2] * width
     for row in range(pairs.shape[0]):
-        for head in range(heads):
+        for head in range(low, high):
             query = wide[row, head * width : (head + 1) * width]
             key = wide[row, dim + head * width : dim + (head + 1) * width]
             if head_scales.shape[0]:
@@ -142,12 +129,14 @@ def attend(
     scores: np.ndarray,
     powers: np.ndarray,
     out: np.ndarray,
+    low: int,
+    high: int,
 ) -> None:
-    """Each row's queries over its keys ``first`` to ``end``. ``bias``: ``[head, capacity]``, its end is this token, or
-    empty; ``scores``, ``powers``: room for ``end`` values."""
-    heads, width = pairs.shape[2], pairs.shape[4]
+    """Each row's queries over its keys ``first`` to ``end``, heads ``low`` to ``high``. ``bias``: ``[head, capacity]``,
+    its end is this token, or empty; ``scores``, ``powers``: room for ``end`` values."""
+    width = pairs.shape[4]
     for row in range(pairs.shape[0]):
-        for head in range(heads):
+        for head in range(low, high):
             here = slice(head * width, (head + 1) * width)
             count = end - first[row]
             _score(wide[row, here], pairs[row, 0, head], first[row], count, bias, head, scores)
@@ -156,20 +145,21 @@ def attend(
 
 
 @compiled
-def activate(wide: np.ndarray, gated: bool, out: np.ndarray, powers: np.ndarray) -> None:
-    """ReLU, or the gated unit: the first half of ``wide`` times SiLU of the second."""
+def activate(wide: np.ndarray, gated: bool, out: np.ndarray, powers: np.ndarray, low: int, high: int) -> None:
+    """ReLU, or the gated unit: the first half of ``wide`` times SiLU of the second; columns ``low`` to ``high``."""
     ff = out.shape[1]
     for row in range(out.shape[0]):
-        v, y = wide[row], out[row]
+        v, y = wide[row, low:high], out[row, low:high]
         if not gated:
-            for i in range(ff):
+            for i in range(len(y)):
                 y[i] = max(v[i], np.float32(0))
             continue
-        for i in range(ff):
-            y[i] = -v[ff + i]
-        exponential(y, ff, powers)
-        for i in range(ff):
-            y[i] = v[i] * v[ff + i] / (np.float32(1) + y[i])
+        gate = wide[row, ff + low : ff + high]
+        for i in range(len(y)):
+            y[i] = -gate[i]
+        exponential(y, len(y), powers)
+        for i in range(len(y)):
+            y[i] = v[i] * gate[i] / (np.float32(1) + y[i])
 
 
 @compiled
@@ -184,7 +174,10 @@ def _score(
 ) -> None:
     """Scores of ``count`` keys less the highest of them."""
     scale = np.float32(1 / math.sqrt(len(query)))
+    line = len(query) * query.itemsize
     for k in range(count):
+        for offset in range(0, line, LINE):
+            prefetch(keys, (first + k) * line + AHEAD + offset)
         key = keys[first + k]
         total = np.float32(0)
         for i in range(len(query)):
@@ -208,8 +201,10 @@ def _mix(weights: np.ndarray, values: np.ndarray, first: int, count: int, out: n
     for k in range(count):
         total += weights[k]
     out[:] = 0
-    whole = count - count % 4
+    whole, line = count - count % 4, len(out) * out.itemsize
     for k in range(0, whole, 4):
+        for offset in range(0, 4 * line, LINE):
+            prefetch(values, (first + k) * line + AHEAD + offset)
         c0, c1, c2, c3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
         v0, v1, v2, v3 = values[first + k], values[first + k + 1], values[first + k + 2], values[first + k + 3]
         for i in range(len(out)):

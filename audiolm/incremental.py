@@ -74,6 +74,11 @@ class Decoder:
         if self.bias is not None and self.padding is not None:
             self.scores = self.bias.new_empty((cache.batch, self.heads, 1, cache.capacity))
 
+    @classmethod
+    def takes(cls, transformer: Transformer, batch: int) -> bool:
+        """Whether this decoder is for ``batch`` rows of ``transformer``; this one is for all."""
+        return True
+
     def read(self, x: Tensor, positions: Tensor) -> Tensor:
         """The prefix ``[batch, token, dim]`` into the cache; gives its last output, ``[batch, dim]``."""
         tokens = x.shape[1]
@@ -151,11 +156,12 @@ def decoder_for(transformer: Transformer, cache: Cache) -> Decoder:
         from audiolm.graph_decoding import GraphDecoder
 
         return GraphDecoder(transformer, cache)
-    small, large = _compiled_decoders()
-    whole = all(
-        isinstance(matrix, nn.Linear) and matrix.weight.dtype == torch.float32 for matrix in _matrices(transformer)
-    )
-    return (small if whole and is_small(transformer) else large)(transformer, cache)
+    small, large, shared = _compiled_decoders()
+    matrices = _matrices(transformer)
+    whole = all(isinstance(matrix, nn.Linear) and matrix.weight.dtype == torch.float32 for matrix in matrices)
+    if is_small(transformer):
+        return (small if whole else large)(transformer, cache)
+    return (shared if shared.takes(transformer, cache.batch) else large)(transformer, cache)
 
 
 def is_small(transformer: Transformer) -> bool:
@@ -170,13 +176,15 @@ def _matrices(transformer: Transformer) -> list[Any]:
 
 
 @functools.cache
-def _compiled_decoders() -> tuple[type[Decoder], type[Decoder]]:
-    """For small and for large networks; torch's operations where numba is missing or does not go with this numpy."""
+def _compiled_decoders() -> tuple[type[Decoder], type[Decoder], type[Decoder]]:
+    """For small and for large networks, and for one row of a large one; torch's operations where numba is missing or
+    does not go with this numpy."""
     try:
         from audiolm.compiled_decoding import CompiledDecoder, SmallDecoder
+        from audiolm.shared_decoding import SharedDecoder
     except ImportError:
-        return Decoder, Decoder
-    return SmallDecoder, CompiledDecoder
+        return Decoder, Decoder, Decoder
+    return SmallDecoder, CompiledDecoder, SharedDecoder
 
 
 def _layer(block: nn.Module, batch: int) -> _Layer:

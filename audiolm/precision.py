@@ -32,6 +32,14 @@ class Int8Linear(nn.Module):
         zeros = torch.zeros(len(scales), dtype=torch.int64)
         quantised = torch.quantize_per_channel(weight.detach().float(), scales, zeros, 0, torch.qint8)
         self.packed = torch.ops.quantized.linear_prepack(quantised, None)
+        self._plain: tuple[Tensor, Tensor] | None = None
+
+    def plain(self) -> tuple[Tensor, Tensor]:
+        """int8 ``[out, in]`` and one float32 scale per row, for products with one row; made once, beside ``packed``."""
+        if self._plain is None:
+            weight = torch.ops.quantized.linear_unpack(self.packed)[0]
+            self._plain = weight.int_repr().contiguous(), weight.q_per_channel_scales().float().contiguous()
+        return self._plain
 
     def forward(self, x: Tensor) -> Tensor:
         scale = x.abs().amax(dim=-1, keepdim=True).clamp_(min=1e-30)
