@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic
 
 __all__ = ["AHEAD", "LINE", "bytes_at", "compiled", "floats_at", "meet", "prefetch"]
@@ -41,7 +41,12 @@ def compiled(function: Callable[..., Any]) -> Any:
     return function
 
 
-@intrinsic
+def _in_code(function: Callable[..., Any]) -> Any:
+    """A function that writes what compiled code does at its place; called with one argument less."""
+    return intrinsic(function)
+
+
+@_in_code
 def _arrive(_context: Any, counter: Any) -> Any:
     """One more at ``counter[0]``; what this thread wrote before is seen by whoever reads the new count."""
 
@@ -52,7 +57,7 @@ def _arrive(_context: Any, counter: Any) -> Any:
     return types.int64(counter), generate
 
 
-@intrinsic
+@_in_code
 def _arrived(_context: Any, counter: Any) -> Any:
     """``counter[0]`` as the other threads have left it."""
 
@@ -63,7 +68,7 @@ def _arrived(_context: Any, counter: Any) -> Any:
     return types.int64(counter), generate
 
 
-@intrinsic
+@_in_code
 def prefetch(_context: Any, array: Any, offset: Any) -> Any:
     """Ask for the line ``offset`` bytes into ``array``; an offset beyond its end does no harm."""
 
@@ -79,7 +84,7 @@ def prefetch(_context: Any, array: Any, offset: Any) -> Any:
     return types.void(array, offset), generate
 
 
-@intrinsic
+@_in_code
 def _pointer(_context: Any, address: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
@@ -105,10 +110,10 @@ def meet(counter: np.ndarray, goal: int) -> None:
 @compiled
 def floats_at(address: int, rows: int, columns: int) -> np.ndarray:
     """The C-contiguous float32 ``[rows, columns]`` that lies at ``address`` and that the caller keeps alive."""
-    return numba.carray(_pointer(address), (rows, columns), np.float32)
+    return carray(_pointer(address), (rows, columns), np.float32)
 
 
 @compiled
 def bytes_at(address: int, rows: int, columns: int) -> np.ndarray:
     """The same of int8."""
-    return numba.carray(_pointer(address), (rows, columns), np.int8)
+    return carray(_pointer(address), (rows, columns), np.int8)

@@ -36,7 +36,7 @@ def rows_of(count: int, part: int, parts: int) -> tuple[int, int]:
 
 
 @compiled
-def shorten(x: np.ndarray, steps: int, short: np.ndarray) -> float:
+def shorten(x: np.ndarray, steps: int, short: np.ndarray) -> np.float32:
     """``x`` as whole numbers from -``steps`` to ``steps`` in ``short``; gives their unit. Nothing where steps is 0."""
     if steps == 0:
         return np.float32(1)
@@ -55,7 +55,7 @@ def times_rows(
     which: int,
     x: np.ndarray,
     short: np.ndarray,
-    unit: float,
+    unit: np.float32,
     out: np.ndarray,
     low: int,
     high: int,

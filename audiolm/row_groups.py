@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 import torch
 
-__all__ = ["by_groups"]
+__all__ = ["by_groups", "threads_each"]
 
 GROUP_ROWS = 4
 """Rows that read the weights together. More gain little, and their keys and values no longer fit a core's cache."""
@@ -28,7 +29,7 @@ def by_groups(draw: Callable[[list[int]], Sequence[np.ndarray]], rows: int, *, s
     count = -(-rows // GROUP_ROWS)
     groups = [list(range(rows * i // count, rows * (i + 1) // count)) for i in range(count)]
     threads = torch.get_num_threads()
-    with _one_thread():
+    with threads_each(1):
         if min(threads, count) == 1:
             drawn = [draw(group) for group in groups]
         else:
@@ -37,11 +38,23 @@ def by_groups(draw: Callable[[list[int]], Sequence[np.ndarray]], rows: int, *, s
     return [row for group in drawn for row in group]
 
 
+_LOCK = Lock()
+_INSIDE: list[int] = []
+"""torch's number of threads before each :func:`threads_each` that is not over; the first was the caller's choice."""
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def threads_each(count: int) -> Iterator[None]:
+    """Each of torch's operations on ``count`` threads, whichever thread calls it; the last to leave of several that
+    overlap puts the number back."""
+    with _LOCK:
+        _INSIDE.append(torch.get_num_threads())
+        torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _LOCK:
+            before = _INSIDE[0]
+            _INSIDE.pop()
+            if not _INSIDE:
+                torch.set_num_threads(before)

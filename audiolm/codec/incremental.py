@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -26,13 +27,38 @@ from audiolm.codec.conv import CausalContext, CausalConv1d, CausalConvTranspose1
 from audiolm.codec.phase import PhaseReconstruction, PhaseState
 from audiolm.codec.spectral import OverlapAdd
 
-__all__ = ["Incremental", "another", "incremental"]
+__all__ = ["LOST", "Incremental", "another", "incremental"]
+
+LOST = object()
+"""In place of a past that there will not be."""
 
 
 class Incremental(nn.Module):
-    """A part with a past: ``past`` is None before the first call; ``None`` again starts a new stream."""
+    """A part with a past: ``past`` is None before the first call; ``None`` again starts a new stream.
+
+    Where a relay has set ``inbox`` and ``outbox`` (:mod:`audiolm.codec.relay`), the past of each call comes from the
+    twin with the chunk before and goes to the twin with the next one.
+    """
 
     past: Any = None
+    inbox: SimpleQueue[Any] | None = None
+    outbox: SimpleQueue[Any] | None = None
+
+    def taken(self) -> Any:
+        """The past of this call."""
+        if self.inbox is None:
+            return self.past
+        past = self.inbox.get()
+        if past is LOST:
+            raise RuntimeError("another piece of this recording could not be computed")
+        return past
+
+    def left_behind(self, past: Any) -> None:
+        """``past`` is that of the next call."""
+        if self.outbox is None:
+            self.past = past
+        else:
+            self.outbox.put(past)
 
     def finish(self) -> Tensor | None:
         """What is held back, or None where nothing is."""
@@ -99,9 +125,10 @@ class _Convolution(Incremental):
         """``[batch, left + time, input]``: the past and ``x``, which becomes the past; a copy where there is a past."""
         y = x.transpose(1, 2)
         if self.left:
-            past = y.new_zeros(y.shape[0], self.left, y.shape[2]) if self.past is None else self.past
+            past = self.taken()
+            past = y.new_zeros(y.shape[0], self.left, y.shape[2]) if past is None else past
             y = torch.cat([past, y], dim=1)
-            self.past = y[:, y.shape[1] - self.left :].clone()
+            self.left_behind(y[:, y.shape[1] - self.left :].clone())
         return y
 
     def convolved(self, y: Tensor) -> Tensor:
@@ -142,9 +169,10 @@ class _Transposed(Incremental):
     def forward(self, x: Tensor) -> Tensor:
         y = F.linear(x.transpose(1, 2), self.flat)  # [batch, time, kernel * output]
         head, tail = y.chunk(2, dim=2)
-        past = torch.zeros_like(tail[:, :1]) if self.past is None else self.past
-        self.past = tail[:, -1:].clone()
-        head[:, :1] += past
+        past = self.taken()
+        self.left_behind(tail[:, -1:].clone())
+        if past is not None:
+            head[:, :1] += past
         head[:, 1:] += tail[:, :-1]
         return (head.unflatten(2, (self.stride, -1)) + self.bias).flatten(1, 2).transpose(1, 2)
 
@@ -157,9 +185,9 @@ class _Context(Incremental):
         self.left = offline.left
 
     def forward(self, x: Tensor) -> Tensor:
-        past = x.new_zeros(*x.shape[:-1], self.left) if self.past is None else self.past
-        x = torch.cat([past, x], dim=-1)
-        self.past = x[..., x.shape[-1] - self.left :].clone()
+        past = self.taken()
+        x = torch.cat([x.new_zeros(*x.shape[:-1], self.left) if past is None else past, x], dim=-1)
+        self.left_behind(x[..., x.shape[-1] - self.left :].clone())
         return x
 
 

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from audiolm.checkpoint import build, config_from_dict, config_to_dict, load_part, save_part
 from audiolm.codec.config import CodecConfig
-from audiolm.codec.incremental import another, incremental
+from audiolm.codec.incremental import incremental
 from audiolm.codec.magnitude import MagnitudeDecoder, MagnitudeEncoder
 from audiolm.codec.quantizer import Quantized, ResidualQuantizer
+from audiolm.codec.relay import in_relay
 from audiolm.codec.seanet import SeanetDecoder, SeanetEncoder
 from audiolm.codec.spectral import SpectralDecoder, SpectralEncoder
 
@@ -113,8 +114,7 @@ class SoundStream(nn.Module):
         if known is None or known[0] != state:
             known = (state, incremental(network)[0])
             self._twins[network is self.encoder] = known
-        twin, _ = another(known[1])
-        return torch.cat([twin(piece) for piece in pieces], dim=dim)
+        return torch.cat(in_relay(known[1], pieces), dim=dim)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and other processes fold the weights again."""
