@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import carray, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic
 
-__all__ = ["AHEAD", "LINE", "bytes_at", "compiled", "floats_at", "meet", "prefetch"]
+__all__ = ["AHEAD", "LINE", "bytes_at", "compiled", "floats_at", "in_code", "meet", "memory_of", "prefetch"]
 
 AHEAD, LINE = 4096, 64
 """Bytes by which memory is asked for ahead of its use, and bytes that come together: 1.6 times the speed for 8-bit
@@ -41,39 +41,39 @@ def compiled(function: Callable[..., Any]) -> Any:
     return function
 
 
-def _in_code(function: Callable[..., Any]) -> Any:
+def in_code(function: Callable[..., Any]) -> Any:
     """A function that writes what compiled code does at its place; called with one argument less."""
     return intrinsic(function)
 
 
-@_in_code
+@in_code
 def _arrive(_context: Any, counter: Any) -> Any:
     """One more at ``counter[0]``; what this thread wrote before is seen by whoever reads the new count."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _data(context, builder, signature, arguments)
+        place = memory_of(context, builder, signature, arguments)
         return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "seq_cst")
 
     return types.int64(counter), generate
 
 
-@_in_code
+@in_code
 def _arrived(_context: Any, counter: Any) -> Any:
     """``counter[0]`` as the other threads have left it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _data(context, builder, signature, arguments)
+        place = memory_of(context, builder, signature, arguments)
         return builder.load_atomic(place, "acquire", 8)
 
     return types.int64(counter), generate
 
 
-@_in_code
+@in_code
 def prefetch(_context: Any, array: Any, offset: Any) -> Any:
     """Ask for the line ``offset`` bytes into ``array``; an offset beyond its end does no harm."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        start = builder.bitcast(_data(context, builder, signature, arguments), ir.IntType(8).as_pointer())
+        start = builder.bitcast(memory_of(context, builder, signature, arguments), ir.IntType(8).as_pointer())
         place, number = builder.gep(start, [arguments[1]]), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
         function = builder.module.globals.get("llvm.prefetch.p0")
@@ -84,7 +84,7 @@ def prefetch(_context: Any, array: Any, offset: Any) -> Any:
     return types.void(array, offset), generate
 
 
-@_in_code
+@in_code
 def _pointer(_context: Any, address: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
@@ -92,8 +92,9 @@ def _pointer(_context: Any, address: Any) -> Any:
     return types.voidptr(address), generate
 
 
-def _data(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+def memory_of(context: Any, builder: Any, signature: Any, arguments: Any, number: int = 0) -> Any:
+    """Where the values of an array among the arguments of :func:`in_code` lie."""
+    return context.make_array(signature.args[number])(context, builder, arguments[number]).data
 
 
 @compiled

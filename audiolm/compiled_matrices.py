@@ -1,4 +1,4 @@
-"""Rows of a matrix times one vector, in compiled code, each thread its own rows: float32, and int8 with scales."""
+"""Rows of a matrix times one vector or a few, in compiled code, each thread its own: float32, and int8 with scales."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from audiolm.compiled_basis import AHEAD, LINE, bytes_at, compiled, floats_at, prefetch
 from audiolm.compiled_kernels import times
+from audiolm.compiled_tiles import times_pairs
 
 __all__ = ["Matrices", "rows_of", "shorten", "times_rows"]
 
@@ -61,12 +62,15 @@ def times_rows(
     high: int,
     add: bool,
 ) -> None:
-    """Rows ``low`` to ``high`` of one matrix times ``x`` ``[1, in]`` (int8: times ``short`` in ``unit``) into or onto
-    ``out`` ``[1, ..]``."""
+    """Rows ``low`` to ``high`` of one matrix times ``x`` ``[row, in]``, one row or an even number, into or onto ``out``
+    ``[row, ..]``; int8: times ``short`` in ``unit``, one row."""
     rows, columns = matrices.shapes[which]
     if matrices.steps == 0:
         floats = floats_at(matrices.addresses[layer, which], rows, columns)
-        times(floats[low:high], x, out[:, low:high], add)
+        if len(x) == 1:
+            times(floats[low:high], x, out[:, low:high], add)
+        else:
+            times_pairs(floats, x, out, low, high, add)
         return
     whole = bytes_at(matrices.addresses[layer, which], rows, columns)
     scales = floats_at(matrices.scales[layer, which], 1, rows)[0]

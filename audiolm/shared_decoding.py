@@ -1,6 +1,6 @@
-"""One row, one step, on all threads together: a large network's step as one compiled call per thread.
+"""One step of one row or a few, on all threads together: a large network's step as one compiled call per thread.
 
-At batch 1 a step reads every weight and every cached key and value once, so that its time is their bytes over the
+A step reads every weight and every cached key and value once, so that its time is their bytes over the
 memory's speed, if nothing else stands in between. Here each thread takes its share of each matrix's rows and of the
 heads from the first layer to the last::
 
@@ -25,13 +25,15 @@ from audiolm.compiled_basis import compiled, meet
 from audiolm.compiled_decoding import HEAD_EPS, CompiledDecoder, SmallWeights
 from audiolm.compiled_kernels import activate, attend, normalise, place
 from audiolm.compiled_matrices import Matrices, rows_of, shorten, times_rows
+from audiolm.compiled_tiles import PAIR
 from audiolm.kv_cache import Cache
 from audiolm.precision import Int8Linear
 from audiolm.transformer import Transformer
 
 __all__ = ["SharedDecoder"]
 
-MOST_THREADS = 16
+MOST_THREADS, MOST_ROWS = 16, 8
+"""More rows are worth torch's matrix product."""
 MEETINGS = 4
 """Per layer: before the output of attention, after it, before and after the second matrix of the feed-forward."""
 MATRICES = ("attention.qkv", "attention.out", "ff.up", "ff.down")
@@ -39,23 +41,27 @@ QKV, OUT, UP, DOWN = range(4)
 
 
 class SharedDecoder(CompiledDecoder):
-    """:class:`~audiolm.compiled_decoding.CompiledDecoder` for one row; matrices all float32 or all int8."""
+    """:class:`~audiolm.compiled_decoding.CompiledDecoder` for one row, all matrices float32 or all int8, or for a few
+    rows of float32."""
 
     def __init__(self, transformer: Transformer, cache: Cache) -> None:
         super().__init__(transformer, cache)
         if not self.takes(transformer, cache.batch):
-            raise ValueError("the step of several threads is for one row, float32 or int8; use CompiledDecoder")
+            raise ValueError(f"it takes one row of float32 or int8, up to {MOST_ROWS} of float32; use CompiledDecoder")
         config = transformer.config
         self.threads = max(1, min(torch.get_num_threads(), _processors(), config.heads, MOST_THREADS))
         self.pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self.matrices, self.kept = _weights(transformer)
         self.counter = np.zeros(1, dtype=np.int64)
         wide = max(3 * config.dim, self.matrices.shapes[UP, 0])
-        self.common = tuple(np.empty((1, size), np.float32) for size in (config.dim, wide, config.dim, config.ff_dim))
+        rows = 1 if cache.batch == 1 else -(-cache.batch // PAIR) * PAIR
+        self.common = tuple(
+            np.zeros((rows, size), np.float32) for size in (config.dim, wide, config.dim, config.ff_dim)
+        )
         most = max(config.dim, config.ff_dim)
         self.own = [
             (
-                np.empty((1, config.dim), np.float32),
+                np.zeros((rows, config.dim), np.float32),
                 np.empty(cache.capacity, np.float32),
                 np.empty(max(cache.capacity, most), np.int32),
                 np.empty(most, np.int16),
@@ -65,14 +71,16 @@ class SharedDecoder(CompiledDecoder):
 
     @classmethod
     def takes(cls, transformer: Transformer, batch: int) -> bool:
-        """One row, matrices of one kind, and a POSIX system, whose ``usleep`` waiting threads call."""
+        """Matrices of one kind, and a POSIX system, whose ``usleep`` waiting threads call."""
         kinds = {type(matrix) for layer in _matrices(transformer) for matrix in layer}
         floats = all(p.dtype == torch.float32 and p.is_contiguous() for p in transformer.parameters())
-        return batch == 1 and kinds in ({nn.Linear}, {Int8Linear}) and floats and os.name == "posix"
+        most = {frozenset({nn.Linear}): MOST_ROWS, frozenset({Int8Linear}): 1}.get(frozenset(kinds), 0)
+        return batch <= most and floats and os.name == "posix"
 
     def step(self, x: Tensor, positions: Tensor) -> Tensor:
         end = self.cache.check_room(1)
-        self.common[0][:] = x.detach().numpy()
+        batch = len(x)
+        self.common[0][:batch], self.common[0][batch:] = x.detach().numpy(), 0
         self.counter[0] = 0
         rest = (
             self.threads,
@@ -91,7 +99,7 @@ class SharedDecoder(CompiledDecoder):
         for other in others:
             other.result()
         self.cache.length = end
-        return torch.from_numpy(self.own[0][0].copy())
+        return torch.from_numpy(self.own[0][0][:batch].copy())
 
 
 @compiled

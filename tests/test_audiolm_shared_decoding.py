@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from audiolm.precision import Int8Linear, check_precision, compress
 from audiolm.transformer import Transformer, TransformerConfig
 
 pytest.importorskip("numba")
-from audiolm import compiled_matrices, shared_decoding  # noqa: E402
+from audiolm import compiled_tiles, shared_decoding  # noqa: E402
 from audiolm.compiled_decoding import CompiledDecoder  # noqa: E402
 from audiolm.shared_decoding import SharedDecoder  # noqa: E402
 
@@ -40,8 +41,8 @@ def made(config: TransformerConfig) -> Transformer:
     return model
 
 
-def vectors() -> torch.Tensor:
-    return torch.randn((1, TOKENS, DIM), generator=torch.Generator().manual_seed(1))
+def vectors(rows: int = 1) -> torch.Tensor:
+    return torch.randn((rows, TOKENS, DIM), generator=torch.Generator().manual_seed(1))
 
 
 def on(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +70,31 @@ def test_steps_equal_the_whole_pass_on_any_number_of_threads(
         found.append(decoded(decoder, x))
         torch.testing.assert_close(found[-1], whole, atol=1e-5, rtol=1e-5)
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@EVERY
+@pytest.mark.parametrize("rows", [2, 3, 8])
+@torch.inference_mode()
+def test_a_few_rows_equal_the_whole_pass(config: TransformerConfig, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, positions = made(config), vectors(rows), POSITIONS.expand(rows, -1)
+    whole = model(x, positions)[:, 29:]
+    for threads in (1, 3):
+        on(threads, monkeypatch)
+        got = decoded(SharedDecoder(model, model.cache(rows, TOKENS)), x, positions)
+        torch.testing.assert_close(got, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("outputs", "columns"), [(4, 16), (7, 5), (12, 1024), (9, 1300), (1, 1)])
+@pytest.mark.parametrize("add", [False, True])
+def test_products_with_pairs_of_rows_have_no_gaps(outputs: int, columns: int, add: bool) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(outputs, columns)).astype(np.float32)
+    x, out = rng.normal(size=(4, columns)).astype(np.float32), rng.normal(size=(4, outputs)).astype(np.float32)
+    expected = x.astype(np.float64) @ matrix.T.astype(np.float64) + (out if add else 0)
+    middle = outputs // 3
+    compiled_tiles.times_pairs(matrix, x, out, 0, middle, add)
+    compiled_tiles.times_pairs(matrix, x, out, middle, outputs, add)
+    np.testing.assert_allclose(out, expected, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -115,8 +141,7 @@ def test_int8_is_what_the_int8_layers_give_to_rows_together(
 
 
 @pytest.mark.skipif(not int8_works(), reason="no 8-bit arithmetic on this processor")
-def test_int8_sums_are_exact_at_the_largest_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_matrices, "BLOCK", 512)
+def test_int8_sums_are_exact_at_the_largest_values() -> None:
     config = TransformerConfig(layers=1, heads=1, dim=1200, ff_dim=4, dropout=0.0, norm="rms")
     model = Transformer(config).eval().requires_grad_(False)
     block = model.blocks[0]
@@ -128,13 +153,14 @@ def test_int8_sums_are_exact_at_the_largest_values(monkeypatch: pytest.MonkeyPat
 
 
 @torch.inference_mode()
-def test_one_row_of_a_large_network_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_rows_of_a_large_network_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(SETTINGS[-1])
     monkeypatch.setattr(incremental, "SMALL_WEIGHTS", 100)
     assert type(decoder_for(model, model.cache(1, 2))) is SharedDecoder
-    assert type(decoder_for(model, model.cache(2, 2))) is CompiledDecoder
-    with pytest.raises(ValueError, match="for one row, float32 or int8; use CompiledDecoder"):
-        SharedDecoder(model, model.cache(2, 2))
+    assert type(decoder_for(model, model.cache(8, 2))) is SharedDecoder
+    assert type(decoder_for(model, model.cache(9, 2))) is CompiledDecoder
+    with pytest.raises(ValueError, match="up to 8 of float32; use CompiledDecoder"):
+        SharedDecoder(model, model.cache(9, 2))
     monkeypatch.setattr(shared_decoding.os, "name", "nt")
     assert type(decoder_for(model, model.cache(1, 2))) is CompiledDecoder
 
