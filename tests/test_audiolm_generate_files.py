@@ -44,11 +44,11 @@ def sound(path: Path) -> np.ndarray:
 
 
 def test_each_mode_writes_files_of_the_right_length(checkpoint: str, prompts: Path, tmp_path: Path) -> None:
-    base = ("--checkpoint", checkpoint, "--seconds", 0.5)
+    base = ("--checkpoint", checkpoint)
     for mode, extra, lengths in (
-        ("continuation", ("--prompts", prompts, "--prompt-seconds", 0.4), [8_000, 8_000]),
+        ("continuation", ("--prompts", prompts, "--prompt-seconds", 0.4, "--seconds", 0.5), [8_000, 8_000]),
         ("acoustic", ("--prompts", prompts, "--max-seconds", 1.1), [16_000, 17_600]),
-        ("unconditional", ("--count", 2), [8_000, 8_000]),
+        ("unconditional", ("--count", 2, "--seconds", 0.5), [8_000, 8_000]),
     ):
         code, index = generate(tmp_path / mode, "--mode", mode, *base, *extra)
         assert code == 0 and index["mode"] == mode and index["decoder"] == "autoregressive"
@@ -91,6 +91,7 @@ def test_streamed_and_joined_files_are_the_whole(checkpoint: str, prompts: Path,
         (("--mode", "unconditional", "--prompts", "x"), "takes no --prompts"),
         (("--mode", "acoustic", "--join"), "--join and --whole-prompt go with --mode continuation"),
         (("--mode", "acoustic", "--stream"), "--until-end and --stream go with"),
+        (("--mode", "acoustic", "--seconds", "2"), "--seconds goes with --mode continuation or unconditional"),
         (("--mode", "unconditional", "--count", "0"), "count is 0"),
         (("--mode", "unconditional", "--resume"), "--resume goes with a run folder"),
         (("--mode", "unconditional", "--temperature", "1", "2"), "temperature has 2 values"),

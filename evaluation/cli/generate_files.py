@@ -13,6 +13,7 @@ import numpy as np
 
 from audiolm.audio import AUDIO_SUFFIXES, AudioClip, write_audio_blocks
 from evaluation.cli.progress_bar import terminal_progress
+from evaluation.cli.run_options import seconds_of
 from evaluation.generators.audiolm import load_model, sampling_options
 from evaluation.manifest import read_utterances
 from evaluation.prompts_source import embedded_manifest
@@ -131,6 +132,11 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--join and --whole-prompt go with --mode continuation")
     if args.mode == "acoustic" and (args.until_end or args.stream):
         raise ValueError("--until-end and --stream go with --mode continuation or unconditional")
+    if args.mode == "acoustic" and args.seconds is not None:
+        raise ValueError(
+            "--seconds goes with --mode continuation or unconditional; --mode acoustic makes each clip as long as its"
+            " recording, of which --max-seconds says how much is used"
+        )
     if args.mode == "unconditional" and args.prompts:
         raise ValueError("--mode unconditional takes no --prompts; leave them out")
     if args.count is not None and args.count < 1:
@@ -179,11 +185,11 @@ def _made(
         return [[clip] for clip in made]
     settings = {**settings, "until_end": args.until_end}
     if args.stream:
-        blocks = [model.stream(item.samples, args.seconds, item.seed, **settings) for item in group]
+        blocks = [model.stream(item.samples, seconds_of(args), item.seed, **settings) for item in group]
     elif args.mode == "unconditional":
-        blocks = [[clip] for clip in model.unconditional(len(group), args.seconds, seeds, **settings)]
+        blocks = [[clip] for clip in model.unconditional(len(group), seconds_of(args), seeds, **settings)]
     else:
-        made = model.continuation([item.samples for item in group], args.seconds, seeds, **settings)
+        made = model.continuation([item.samples for item in group], seconds_of(args), seeds, **settings)
         blocks = [[clip] for clip in made]
     if not args.join:
         return blocks

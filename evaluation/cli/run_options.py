@@ -11,13 +11,14 @@ from evaluation.config import RunConfig
 from evaluation.engines import ENGINES, EngineOptions, cpu_count
 from evaluation.prompts_source import EMBEDDED
 
+CONTINUATION_S = 4.0
 MAX_WORKERS = 8
 """Default limit; each worker holds its own scorers in memory."""
 
 STEERING = ("resume", "json", "workers", "engine", "address", "gpus_per_worker", "item_limit", "usual_workers")
 """What only steers a call and shapes no number."""
 
-__all__ = ["add_run_options", "add_workers", "command_line", "config_of", "engine_options"]
+__all__ = ["add_run_options", "add_workers", "command_line", "config_of", "engine_options", "seconds_of"]
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, out_required: bool = True) -> None:
@@ -34,7 +35,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, out_required: bool = Tru
     parser.add_argument("--checkpoint", default="nano", help="nano, a folder or a hub id (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a continuation (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, help=f"length of a continuation (default: {CONTINUATION_S})")
     parser.add_argument(
         "--prompt-seconds", type=float, default=3.0, help="what the system may hear (default: %(default)s)"
     )
@@ -104,11 +105,16 @@ def config_of(args: argparse.Namespace) -> RunConfig:
         checkpoint=args.checkpoint,
         device=args.device,
         seed=args.seed,
-        seconds=args.seconds,
+        seconds=seconds_of(args),
         prompt_s=args.prompt_seconds,
         max_seconds=args.max_seconds,
         scorers=tuple(split_names(scorers)),
     )
+
+
+def seconds_of(args: argparse.Namespace) -> float:
+    """How long a clip is to be made: ``--seconds``, or what is usual."""
+    return CONTINUATION_S if args.seconds is None else args.seconds
 
 
 def split_names(values: list[str]) -> list[str]:
