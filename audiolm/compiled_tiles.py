@@ -19,6 +19,8 @@ __all__ = ["PAIR", "times_pairs"]
 
 FOUR, PAIR = 4, 2
 """A tile's rows of the matrix and of the input."""
+PIECE = 512
+"""Columns whose inputs and weights stay in the first cache together."""
 LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
 FLOAT, INDEX = ir.FloatType(), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
@@ -74,7 +76,7 @@ def times_pairs(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, low: int, hi
     Columns come in pieces that stay in the first cache, with the next four rows asked for meanwhile.
     """
     columns, whole = matrix.shape[1], low + (high - low) // FOUR * FOUR
-    piece = 1024 if columns <= 1024 else 512
+    piece = min(columns, PIECE)
     sums = np.empty(FOUR * PAIR, np.float32)
     for start in range(0, columns, piece):
         stop = min(columns, start + piece)

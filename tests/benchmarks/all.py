@@ -105,7 +105,8 @@ def _run(part: Part, limit: float) -> list[Row]:
     except subprocess.TimeoutExpired:
         return [_nothing(part, f"not done in {limit:.0f} s", limit)]
     except subprocess.CalledProcessError as error:
-        reason = (error.stderr.strip().splitlines() or ["no message"])[-1]
+        ended = f"signal {-error.returncode}, no memory left?" if error.returncode < 0 else "no message"
+        reason = (error.stderr.strip().splitlines() or [ended])[-1]
         return [_nothing(part, f"failed: {reason}", time.monotonic() - start)]
     try:
         rows = [Row(**row) for row in json.loads(done.stdout.strip().splitlines()[-1])]
