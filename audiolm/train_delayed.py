@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from audiolm import checkpoint
 from audiolm.dataset import Chances
 from audiolm.delay_pattern import HIDDEN
 from audiolm.delayed import DelayedConfig, DelayedRows, DelayedStage
-from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
-from audiolm.row_dropout import RowRandomness
+from audiolm.optimisation import OptimiserConfig, module_randomness
 from audiolm.runtime import Runtime
-from audiolm.sharded import load_whole
+from audiolm.token_task import TokenTask
 from audiolm.tokens import FRAMES_PER_SEMANTIC
 from audiolm.train_parallel import code_counts, crop_start, stacked, tokens_checked
-from audiolm.train_stages import TokenisedUtterance
+from audiolm.train_stages import TokenisedUtterance, lengths_of
 
 __all__ = ["DelayedTask", "DelayedTraining"]
 
@@ -55,7 +53,7 @@ class _Crop(NamedTuple):
     heard: np.ndarray
 
 
-class DelayedTask:
+class DelayedTask(TokenTask[DelayedStage, list[_Crop]]):
     """A delayed decoder on lists of cached utterances; the training loop drives it."""
 
     name = "stage_delayed"
@@ -76,65 +74,23 @@ class DelayedTask:
         self.train = tokens_checked(train, "training", config.n_levels, self.name)
         self.dev = tokens_checked(dev, "development", config.n_levels, self.name)
         with module_randomness(self.training.seed, 2**31 - 1):
-            self.model = DelayedStage(config)
-        self.model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
-        if start is not None:
-            start(self.model)
-        self.chances, self.dev_chances = (
-            Chances([len(item.semantic) for item in split]) for split in (self.train, self.dev)
-        )
-        self.dropout = RowRandomness()
-        self.dropout.install(self.model)
-        self.run = self.runtime.wrap(self.model, "loss")
-        self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
-        self.model.train()
+            model = DelayedStage(config)
+        model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
+        self.ready(model, lengths_of(self.train, self.dev), start)
 
-    def training_step(self, step: int) -> dict[str, float]:
-        """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        rng = np.random.default_rng([self.training.seed, step])
+    def drawn(self, rng: np.random.Generator) -> tuple[list[_Crop], np.ndarray]:
         crops = [self._hidden(crop, rng) for crop in self._crops(self.train, self.chances, rng)]
-        sizes = np.array([crop.codes.shape[1] for crop in crops])
-        report: dict[str, float] = {}
-        self.optimiser.zero()
-        for part in self.runtime.parts(len(crops)):
-            weight = float(sizes[part.rows].sum() / sizes.sum())
-            rows = self._rows(crops, part.rows)
-            self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
-            with self.runtime.part_of_step(self.model, part):
-                with self.runtime.autocast():
-                    loss, coarse, accuracy = self.run.loss(rows, self._weights())
-                self.optimiser.backward(loss * weight, step)
-            for name, value in (("loss", loss), ("coarse", coarse), ("accuracy", accuracy)):
-                report[name] = report.get(name, 0.0) + float(value.detach()) * weight
-        update = self.optimiser.update(step)
-        return self.runtime.totals(report) | update
+        return crops, np.array([crop.codes.shape[1] for crop in crops])
 
-    def validate(self) -> dict[str, float]:
-        """Losses on fixed crops of the development utterances, nothing hidden, averaged weights."""
-        rng = np.random.default_rng([self.training.seed, 2**32 - 1])
-        losses = []
-        with self.optimiser.averaged(), torch.no_grad():
-            for _ in range(self.training.validation_batches):
-                values = self.run.loss(self._rows(self._crops(self.dev, self.dev_chances, rng)), self._weights())
-                losses.append([float(value) for value in values])
-        loss, coarse, accuracy = np.mean(losses, axis=0).tolist()
+    def losses(self, batch: list[_Crop], rows: slice) -> dict[str, Tensor]:
+        loss, coarse, accuracy = self.run.loss(self._rows(batch, rows), self._weights())
         return {"loss": loss, "coarse": coarse, "accuracy": accuracy}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+    def held_out(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Nothing is hidden."""
+        return self.losses(self._crops(self.dev, self.dev_chances, rng), slice(None))
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_whole(self.model, state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
-    def export(self, folder: Path, record: dict[str, Any]) -> None:
-        """Write the averaged weights as part ``stage_delayed``."""
-        record = {**record, "training": checkpoint.config_to_dict(self.training)}
-        weights = self.optimiser.exported()
-        if self.runtime.is_main:
-            self.model.save(folder, record, weights)
-
-    def _weights(self) -> torch.Tensor:
+    def _weights(self) -> Tensor:
         weights = torch.full((self.config.n_levels,), self.training.fine_weight, device=self.runtime.device)
         weights[: self.config.n_coarse] = 1.0
         return weights

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from audiolm import checkpoint
 from audiolm.dataset import Chances
-from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
+from audiolm.optimisation import OptimiserConfig, module_randomness
 from audiolm.parallel import MaskedRows, ParallelConfig, ParallelStage
-from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
-from audiolm.sharded import load_whole
+from audiolm.token_task import TokenTask
 from audiolm.tokens import FRAMES_PER_SEMANTIC
-from audiolm.train_stages import TokenisedUtterance
+from audiolm.train_stages import TokenisedUtterance, lengths_of
 
 __all__ = ["ParallelTask", "ParallelTraining", "code_counts", "crop_start", "stacked", "tokens_checked"]
 
@@ -57,7 +55,7 @@ class _Crop(NamedTuple):
     weights: np.ndarray
 
 
-class ParallelTask:
+class ParallelTask(TokenTask[ParallelStage, list[_Crop]]):
     """A parallel decoder on lists of cached utterances; the training loop drives it.
 
     Masking after SoundStorm, section 3.2: everything before a random moment is the prompt and seen; after it one random
@@ -82,63 +80,23 @@ class ParallelTask:
         self.train = tokens_checked(train, "training", config.n_levels, self.name)
         self.dev = tokens_checked(dev, "development", config.n_levels, self.name)
         with module_randomness(self.training.seed, 2**31 - 1):
-            self.model = ParallelStage(config)
-        self.model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
-        if start is not None:
-            start(self.model)
-        self.chances, self.dev_chances = (
-            Chances([len(item.semantic) for item in split]) for split in (self.train, self.dev)
-        )
-        self.dropout = RowRandomness()
-        self.dropout.install(self.model)
-        self.run = self.runtime.wrap(self.model, "loss")
-        self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
-        self.model.train()
+            model = ParallelStage(config)
+        model.start_from_counts(code_counts(self.train, config.n_levels, config.codebook_size))
+        self.ready(model, lengths_of(self.train, self.dev), start)
 
-    def training_step(self, step: int) -> dict[str, float]:
-        """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        crops = self._crops(self.train, self.chances, np.random.default_rng([self.training.seed, step]))
-        sums = np.array([crop.weights.sum() for crop in crops])
-        report: dict[str, float] = {}
-        self.optimiser.zero()
-        for part in self.runtime.parts(len(crops)):
-            weight = float(sums[part.rows].sum() / sums.sum())
-            rows, weights = self._rows(crops, part.rows)
-            self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
-            with self.runtime.part_of_step(self.model, part):
-                with self.runtime.autocast():
-                    loss, accuracy = self.run.loss(rows, weights)
-                self.optimiser.backward(loss * weight, step)
-            for name, value in (("loss", loss), ("accuracy", accuracy)):
-                report[name] = report.get(name, 0.0) + float(value.detach()) * weight
-        update = self.optimiser.update(step)
-        return self.runtime.totals(report) | update
+    def drawn(self, rng: np.random.Generator) -> tuple[list[_Crop], np.ndarray]:
+        crops = self._crops(self.train, self.chances, rng)
+        return crops, np.array([crop.weights.sum() for crop in crops])
 
-    def validate(self) -> dict[str, float]:
-        """Losses at the drawn levels of fixed crops and masks of the development utterances, averaged weights."""
-        rng = np.random.default_rng([self.training.seed, 2**32 - 1])
-        losses = []
-        with self.optimiser.averaged(), torch.no_grad():
-            for _ in range(self.training.validation_batches):
-                rows, weights = self._rows(self._crops(self.dev, self.dev_chances, rng))
-                loss, accuracy = self.run.loss(rows, (weights == 1).to(weights))
-                losses.append((float(loss), float(accuracy)))
-        means = np.mean(losses, axis=0)
-        return {"loss": float(means[0]), "accuracy": float(means[1])}
+    def losses(self, batch: list[_Crop], rows: slice) -> dict[str, Tensor]:
+        loss, accuracy = self.run.loss(*self._rows(batch, rows))
+        return {"loss": loss, "accuracy": accuracy}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_whole(self.model, state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
-    def export(self, folder: Path, record: dict[str, Any]) -> None:
-        """Write the averaged weights as part ``stage_parallel``."""
-        record = {**record, "training": checkpoint.config_to_dict(self.training)}
-        weights = self.optimiser.exported()
-        if self.runtime.is_main:
-            self.model.save(folder, record, weights)
+    def held_out(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """At the drawn levels only."""
+        rows, weights = self._rows(self._crops(self.dev, self.dev_chances, rng))
+        loss, accuracy = self.run.loss(rows, (weights == 1).to(weights))
+        return {"loss": loss, "accuracy": accuracy}
 
     def _crops(self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator) -> list[_Crop]:
         return [self._crop(speech[index], rng) for index in chances.draw(self.training.batch, rng)]
@@ -164,7 +122,7 @@ class ParallelTask:
         weights[level] = hidden
         return _Crop(semantic[:frames], codes, masked, weights)
 
-    def _rows(self, crops: Sequence[_Crop], rows: slice = slice(None)) -> tuple[MaskedRows, torch.Tensor]:
+    def _rows(self, crops: Sequence[_Crop], rows: slice = slice(None)) -> tuple[MaskedRows, Tensor]:
         """Rows of crops padded on the right, and the weight of each code, ``[row, level, frame]``. All are padded to
         the longest of the batch, so that a row has the same dropout in whatever part it is."""
         valid = stacked([np.ones(len(crop.semantic), dtype=bool) for crop in crops])
@@ -198,7 +156,7 @@ def tokens_checked(speech: Sequence[TokenisedUtterance], what: str, levels: int,
     return checked
 
 
-def code_counts(speech: Sequence[TokenisedUtterance], levels: int, size: int) -> torch.Tensor:
+def code_counts(speech: Sequence[TokenisedUtterance], levels: int, size: int) -> Tensor:
     """How often each code occurs, ``[level, code]``."""
     first = np.arange(levels)[:, None] * size
     counts = np.zeros(levels * size, dtype=np.int64)
@@ -212,7 +170,7 @@ def crop_start(item: TokenisedUtterance, width: int, rng: np.random.Generator) -
     return int(rng.integers(max(1, len(item.semantic) - width + 1)))
 
 
-def stacked(arrays: Sequence[np.ndarray], fill: int = 0) -> torch.Tensor:
+def stacked(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
     """Arrays of one shape but for the last axis as one tensor, ``fill`` on the right."""
     longest = max(array.shape[-1] for array in arrays)
     out = np.full((len(arrays), *arrays[0].shape[:-1], longest), fill, dtype=arrays[0].dtype)

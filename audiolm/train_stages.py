@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from audiolm import checkpoint
 from audiolm.dataset import Chances
-from audiolm.optimisation import Optimiser, OptimiserConfig, module_randomness
-from audiolm.row_dropout import RowRandomness
+from audiolm.optimisation import OptimiserConfig, module_randomness
 from audiolm.runtime import Runtime
-from audiolm.sharded import load_whole
-from audiolm.stages import Stage, StageConfig, StageLosses
+from audiolm.stages import Stage, StageConfig
+from audiolm.token_task import TokenTask
 from audiolm.tokens import FRAMES_PER_SEMANTIC, TokenRows, deduplicate
 
-__all__ = ["StageTask", "StageTraining", "TokenisedUtterance"]
+__all__ = ["StageTask", "StageTraining", "TokenisedUtterance", "lengths_of"]
 
 
 class TokenisedUtterance(NamedTuple):
@@ -29,6 +26,11 @@ class TokenisedUtterance(NamedTuple):
 
     semantic: np.ndarray
     codes: np.ndarray
+
+
+def lengths_of(train: Sequence[TokenisedUtterance], dev: Sequence[TokenisedUtterance]) -> tuple[list[int], list[int]]:
+    """Semantic tokens of each utterance."""
+    return [len(item.semantic) for item in train], [len(item.semantic) for item in dev]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class _Crop(NamedTuple):
     ends: bool
 
 
-class StageTask:
+class StageTask(TokenTask[Stage, TokenRows]):
     """One stage on lists of cached utterances; the training loop drives it."""
 
     def __init__(
@@ -75,60 +77,18 @@ class StageTask:
             runs = sum(len(deduplicate(item.semantic).tokens) for item in self.train)
             self.config = dataclasses.replace(config, frames_per_token=frames / runs)
         with module_randomness(self.training.seed, 2**31 - 1):
-            self.model = Stage(self.config)
-        if start is not None:
-            start(self.model)
-        self.chances, self.dev_chances = (
-            Chances([len(item.semantic) for item in split]) for split in (self.train, self.dev)
-        )
-        self.dropout = RowRandomness()
-        self.dropout.install(self.model)
-        self.run = self.runtime.wrap(self.model, "loss")
-        self.optimiser = Optimiser(self.model, self.training.optimiser, self.runtime)
-        self.model.train()
+            model = Stage(self.config)
+        self.ready(model, lengths_of(self.train, self.dev), start)
 
-    def training_step(self, step: int) -> dict[str, float]:
-        """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
-        batch = self._rows(self._crops(self.train, self.chances, np.random.default_rng([self.training.seed, step])))
-        learnt = (batch.targets >= 0).sum(axis=1)
-        report: dict[str, float] = {}
-        self.optimiser.zero()
-        for part in self.runtime.parts(len(learnt)):
-            weight = float(learnt[part.rows].sum() / learnt.sum())
-            rows = TokenRows(*(values[part.rows] for values in batch))
-            self.dropout.start(self.training.seed, step, part.rows, self.runtime.device)
-            with self.runtime.part_of_step(self.model, part):
-                with self.runtime.autocast():
-                    losses = self.run.loss(rows)
-                self.optimiser.backward(losses.loss * weight, step)
-            for name, value in _floats(losses).items():
-                report[name] = report.get(name, 0.0) + value * weight
-        update = self.optimiser.update(step)
-        return self.runtime.totals(report) | update
+    def drawn(self, rng: np.random.Generator) -> tuple[TokenRows, np.ndarray]:
+        batch = self._rows(self._crops(self.train, self.chances, rng))
+        return batch, (batch.targets >= 0).sum(axis=1)
 
-    def validate(self) -> dict[str, float]:
-        """Losses on fixed crops of the development utterances, with the averaged weights."""
-        rng = np.random.default_rng([self.training.seed, 2**32 - 1])
-        with self.optimiser.averaged(), torch.no_grad():
-            rows = [
-                _floats(self.run.loss(self._rows(self._crops(self.dev, self.dev_chances, rng))))
-                for _ in range(self.training.validation_batches)
-            ]
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    def losses(self, batch: TokenRows, rows: slice) -> dict[str, Tensor]:
+        return self.run.loss(TokenRows(*(values[rows] for values in batch)))._asdict()
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_whole(self.model, state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
-    def export(self, folder: Path, record: dict[str, Any]) -> None:
-        """Write the averaged weights as the stage's part."""
-        record = {**record, "training": checkpoint.config_to_dict(self.training)}
-        weights = self.optimiser.exported()
-        if self.runtime.is_main:
-            self.model.save(folder, record, weights)
+    def held_out(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        return self.losses(self._rows(self._crops(self.dev, self.dev_chances, rng)), slice(None))
 
     def _crops(self, speech: Sequence[TokenisedUtterance], chances: Chances, rng: np.random.Generator) -> list[_Crop]:
         return [self._crop(speech[index], rng) for index in chances.draw(self.training.batch, rng)]
@@ -170,7 +130,3 @@ class StageTask:
                 " time; make both from the same samples"
             )
         return TokenisedUtterance(semantic, codes)
-
-
-def _floats(losses: StageLosses) -> dict[str, float]:
-    return {name: float(value.detach()) for name, value in losses._asdict().items()}
