@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -125,12 +126,20 @@ def _wide_header(*, channels: int, rate: int, frames: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVE" + body
 
 
-@pytest.mark.parametrize(("source", "target"), [(44_101, 16_000), (1_013, 16_000), (191_999, 16_000)])
+@pytest.mark.parametrize(
+    ("source", "target"), [(44_101, 16_000), (1_013, 16_000), (191_999, 16_000), (767_999, 16_000)]
+)
 def test_rates_without_a_common_divisor_are_resampled_in_little_memory(source: int, target: int) -> None:
+    from detectors.preparation import resample
+
     assert kernel_values(source, target) > KERNEL_VALUES
     time = np.arange(source) / source
     samples = (0.5 * np.sin(2 * np.pi * 300 * time)).astype(np.float32)
+    tracemalloc.start()
     out = resampled(samples, source, target)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6 and len(resample(samples, source)) == target
     expected = 0.5 * np.sin(2 * np.pi * 300 * np.arange(target) / target)
     assert len(out) == target and np.abs(out - expected)[200:-200].max() < 5e-3
 
