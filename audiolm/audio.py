@@ -51,12 +51,13 @@ class AudioError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a file's header declares: rate in Hz, channels, frames per channel."""
+    """What a file's header declares: rate in Hz, channels, frames per channel, kind of container and of samples."""
 
     sample_rate_hz: int
     channels: int
     frames: int
     container: str
+    subtype: str
 
     @property
     def duration_s(self) -> float:
@@ -196,7 +197,7 @@ def probe(path: str | Path) -> AudioInfo:
             f"{path}: declares {info.frames} samples of {info.channels} channels in {path.stat().st_size} bytes, which"
             " no recording fits into; its header is damaged, or it was made to fill memory; export it again"
         )
-    return AudioInfo(int(info.samplerate), int(info.channels), int(info.frames), str(info.format))
+    return AudioInfo(info.samplerate, info.channels, info.frames, info.format, info.subtype)
 
 
 def stream_blocks(path: str | Path, *, block_s: float) -> Iterator[AudioClip]:
@@ -315,6 +316,6 @@ def read_provenance(path: str | Path) -> dict[str, object]:
         return {}
     try:
         value = json.loads(comment)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a number of 5,000 digits is no JSONDecodeError, brackets without end neither
         return {}
     return value if isinstance(value, dict) else {}

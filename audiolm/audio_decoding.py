@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
 from math import gcd
 from pathlib import Path
@@ -33,7 +34,7 @@ MAX_VALUES_PER_BYTE, UNSUSPECTED_VALUES = 4_096, 10_000_000
 """Silence packs 1,000 values into a byte at most in what encoders write; below ten million nothing is suspected."""
 KERNEL_VALUES = 1 << 21
 """Largest table of a resampler; two rates without a common divisor would need gigabytes."""
-MOST_PHASES = 1_000
+MOST_PHASES, MOST_STEPS = 1_000, 50_000
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99
 
 
@@ -88,12 +89,16 @@ def mono_pieces(path: Path, start: int, frames: int) -> Iterator[np.ndarray]:
 def resampled(samples: np.ndarray, source_hz: int, target_hz: int) -> np.ndarray:
     """``samples`` ``[time]`` at another rate, by torchaudio's windowed-sinc kernel where its table is small.
 
-    Rates without a common measure (8,287 Hz) would need gigabytes there: scipy's polyphase filter does them.
+    Rates without a common measure (8,287 Hz) would need gigabytes there: scipy's polyphase filter does them, at a ratio
+    of numbers that give it a filter of a few megabytes (767,999 Hz is off by less than a part in 10 ** 9).
     """
     if kernel_values(source_hz, target_hz) > KERNEL_VALUES or target_hz // gcd(source_hz, target_hz) > MOST_PHASES:
         from scipy.signal import resample_poly
 
-        return resample_poly(samples, target_hz, source_hz).astype(np.float32)
+        ratio = Fraction(target_hz, source_hz).limit_denominator(MOST_STEPS)
+        found = resample_poly(samples, ratio.numerator, ratio.denominator).astype(np.float32)
+        length = -(-len(samples) * target_hz // source_hz)
+        return np.pad(found, (0, max(0, length - len(found))))[:length]
     import torch
 
     with torch.inference_mode():

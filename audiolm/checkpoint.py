@@ -114,6 +114,9 @@ def load_part(folder: str | Path, part: str) -> tuple[dict[str, Any], dict[str, 
     except SafetensorError as error:
         raise CheckpointError(f"{path}: is not a safetensors file ({error}); copy the checkpoint again") from error
     state = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    for name, tensor in state.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: weight {_shown(name)} is not finite; copy the checkpoint again")
     return document["config"], state, document["record"]
 
 

@@ -140,9 +140,8 @@ class DelayedStage(nn.Module):
     def load(cls, folder: str | Path) -> DelayedStage:
         """Read a stage that :meth:`save` wrote; :class:`~audiolm.checkpoint.CheckpointError` where it does not fit."""
         mapping, state, _ = checkpoint.load_part(folder, PART)
-        stage = cls(checkpoint.config_from_dict(DelayedConfig, mapping))
-        checkpoint.load_weights(stage, state, folder)
-        return stage.eval()
+        config = checkpoint.config_from_dict(DelayedConfig, mapping)
+        return checkpoint.build(lambda: cls(config), state, folder).eval()
 
     def save(self, folder: str | Path, record: dict[str, object], state: dict[str, Tensor] | None = None) -> None:
         """Write configuration and weights (``state`` in place of this module's, for averaged weights)."""

@@ -32,7 +32,7 @@ def read_generation_defaults(folder: Path) -> SamplingOptions:
         if not isinstance(document, dict):
             raise ValueError("holds no JSON object")
         return config_from_dict(SamplingOptions, document)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: is no set of sampling options ({error}); copy it again or remove it") from error
 
 

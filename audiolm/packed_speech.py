@@ -95,7 +95,7 @@ def read_pack(folder: Path, sample_rate_hz: int) -> list[tuple[dict[str, str], P
     """
     try:
         document = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder / INDEX}: cannot be read ({error}); pack the speech again") from error
     if not isinstance(document, dict) or document.get("format") != "audiolm-pack":
         raise ValueError(f"{folder / INDEX}: is not the index of a pack; pack the speech again")

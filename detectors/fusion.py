@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from detectors import Verdict
-from detectors.artefacts import read_config
+from detectors.artefacts import read_config, reading
 from detectors.calibration import Calibration
 from detectors.windowed import WindowedDetector
 
@@ -25,6 +25,8 @@ __all__ = ["DETECTOR", "SHIPPED", "FusionDetector", "fit_fusion"]
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 SHIPPED = PRETRAINED / "fusion"
+PART_NAMES = ("lfcc_gmm", "lfcc_lcnn", "mel_cnn", "mel_kinds", "spectral_statistics")
+"""What a fusion may be made of: the detectors of one network or mixture."""
 RIDGE = 1e-2
 
 
@@ -139,12 +141,15 @@ class _Entry:
         folder = Path(path) if path is not None else SHIPPED
         config = read_config(folder)
         parts = {}
-        for name, digest in config["parts"].items():
-            entry = importlib.import_module(f"detectors.{name}").DETECTOR
-            parts[name] = entry.load(str(folder.parent / name), device)
-            if parts[name].describe()["weights_sha256"] != digest:
-                raise ValueError(f"{folder}: its part {name} has other weights than it was fitted to; train it again")
-        return FusionDetector(parts, config, folder)
+        with reading(folder):
+            for name, digest in config["parts"].items():
+                if name not in PART_NAMES:
+                    raise ValueError(f"{folder}: has a part {name[:80]!r}; parts are {', '.join(PART_NAMES)}")
+                entry = importlib.import_module(f"detectors.{name}").DETECTOR
+                parts[name] = entry.load(str(folder.parent / name), device)
+                if parts[name].describe()["weights_sha256"] != digest:
+                    raise ValueError(f"{folder}: its part {name} has other weights than it was fitted to; fit it again")
+            return FusionDetector(parts, config, folder)
 
 
 DETECTOR = _Entry()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.artefacts import read_config, read_weights
+from detectors.artefacts import read_config, read_weights, reading
 from detectors.calibration import Calibration
 from detectors.linear_features import LFCC_SIZE, lfcc, log_linear
 from detectors.windowed import WindowedDetector
@@ -79,6 +79,12 @@ class LfccGmmDetector(WindowedDetector):
         return float(np.mean(genuine - generated))
 
 
+def _is_mixture(mixture: Mapping[str, np.ndarray]) -> bool:
+    log_weights, means, precisions = (mixture[name] for name in PARTS)
+    sizes = means.ndim == 2 and means.shape == (log_weights.size, LFCC_SIZE) and log_weights.ndim == 1
+    return sizes and precisions.shape == means.shape and log_weights.size > 0 and bool((precisions > 0).all())
+
+
 class _Entry:
     name = "lfcc_gmm"
 
@@ -90,12 +96,14 @@ class _Entry:
         """
         folder = Path(path) if path is not None else SHIPPED
         config = read_config(folder)
-        tensors = read_weights(folder, config)
-        wanted = {f"{kind}.{part}" for kind in CLASSES for part in PARTS}
-        if set(tensors) != wanted or any(tensors[f"{kind}.means"].shape[1] != LFCC_SIZE for kind in CLASSES):
-            raise ValueError(f"{folder}: the weights are no two mixtures over {LFCC_SIZE} cepstra; train it again")
-        mixtures = {kind: {part: tensors[f"{kind}.{part}"].numpy() for part in PARTS} for kind in CLASSES}
-        return LfccGmmDetector(mixtures, Calibration.from_dict(config["calibration"]), config, folder)
+        with reading(folder):
+            tensors = read_weights(folder, config)
+            wanted = {f"{kind}.{part}" for kind in CLASSES for part in PARTS}
+            there = set(tensors) == wanted
+            mixtures = {kind: {part: tensors[f"{kind}.{part}"].numpy() for part in PARTS if there} for kind in CLASSES}
+            if not there or not all(_is_mixture(mixture) for mixture in mixtures.values()):
+                raise ValueError(f"{folder}: the weights are no two mixtures over {LFCC_SIZE} cepstra; train it again")
+            return LfccGmmDetector(mixtures, Calibration.from_dict(config["calibration"]), config, folder)
 
 
 DETECTOR = _Entry()

@@ -24,7 +24,7 @@ class _Entry:
         from detectors.networks.lcnn import Lcnn
 
         folder = Path(path) if path is not None else SHIPPED
-        return load_network_detector(self.name, folder, Lcnn(), log_linear, device)
+        return load_network_detector(self.name, folder, Lcnn, log_linear, device)
 
 
 DETECTOR = _Entry()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detectors.artefacts import read_config, read_weights
+from detectors.artefacts import fitted, read_config, read_weights, reading
 from detectors.calibration import Calibration
 from detectors.features import log_mel
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector, speech_windows
@@ -55,12 +55,10 @@ class _Entry:
 
         folder = Path(path) if path is not None else SHIPPED
         config = read_config(folder)
-        network = MelCnn(MelCnnConfig.from_dict(config["network"]))
-        try:
-            network.load_state_dict(read_weights(folder, config))
-        except RuntimeError as error:
-            raise ValueError(f"{folder}: the weights do not fit the network in config.json ({error})") from error
-        return MelCnnDetector(network, Calibration.from_dict(config["calibration"]), config, folder, device)
+        with reading(folder):
+            shape = MelCnnConfig.from_dict(config["network"])
+            network = fitted(lambda: MelCnn(shape), read_weights(folder, config), folder)
+            return MelCnnDetector(network, Calibration.from_dict(config["calibration"]), config, folder, device)
 
 
 DETECTOR = _Entry()

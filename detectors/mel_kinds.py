@@ -25,7 +25,8 @@ class _Entry:
         from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 
         folder = Path(path) if path is not None else SHIPPED
-        return load_network_detector(self.name, folder, MelCnn(MelCnnConfig(outputs=len(KINDS))), log_mel, device)
+        shape = MelCnnConfig(outputs=len(KINDS))
+        return load_network_detector(self.name, folder, lambda: MelCnn(shape), log_mel, device)
 
 
 DETECTOR = _Entry()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detectors.artefacts import read_config, read_weights
+from detectors.artefacts import fitted, read_config, read_weights, reading
 from detectors.calibration import Calibration
 from detectors.windowed import WindowedDetector
 
@@ -43,16 +43,14 @@ class NetworkDetector(WindowedDetector):
 
 
 def load_network_detector(
-    name: str, folder: Path, network: nn.Module, features: Callable[[Tensor], Tensor], device: str
+    name: str, folder: Path, network: Callable[[], nn.Module], features: Callable[[Tensor], Tensor], device: str
 ) -> NetworkDetector:
-    """The detector saved in ``folder``; ``network``: a new one, whose weights are replaced.
+    """The detector saved in ``folder``; ``network`` makes a new one, whose weights are replaced.
 
     Raises:
         ValueError: a file is missing, altered, or does not fit the network.
     """
     config = read_config(folder)
-    try:
-        network.load_state_dict(read_weights(folder, config))
-    except RuntimeError as error:
-        raise ValueError(f"{folder}: the weights do not fit the network {name} ({error})") from error
-    return NetworkDetector(name, network.to(device), features, config, folder)
+    with reading(folder):
+        filled = fitted(network, read_weights(folder, config), folder)
+        return NetworkDetector(name, filled.to(device), features, config, folder)

@@ -24,7 +24,7 @@ class _Entry:
         from detectors.networks.statistics import StatisticsNetwork
 
         folder = Path(path) if path is not None else SHIPPED
-        return load_network_detector(self.name, folder, StatisticsNetwork(), spectral_statistics, device)
+        return load_network_detector(self.name, folder, StatisticsNetwork, spectral_statistics, device)
 
 
 DETECTOR = _Entry()

@@ -65,7 +65,7 @@ def is_corpus_tree(root: Path) -> bool:
 def _is_libri_light(path: Path) -> bool:
     try:
         return "book_meta" in json.loads(path.with_suffix(".json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

@@ -222,7 +222,7 @@ def _json_scores(path: Path) -> list[tuple[str, float]]:
         try:
             row = json.loads(line)
             found.append((str(row["path"]), math.nan if row["llr"] is None else float(row["llr"])))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"{path}: line {number} is not a line of detect --json ({error!r})") from error
     return found
 

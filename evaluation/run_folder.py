@@ -92,7 +92,7 @@ class RunFolder:
             return {}
         try:
             value = json.loads(self.run_json.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self.run_json}: is not JSON ({error}); start the run in a new folder") from error
         version = value.get("schema_version") if isinstance(value, dict) else None
         if version != RUN_SCHEMA_VERSION:

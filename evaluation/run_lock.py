@@ -81,7 +81,7 @@ def _take(path: Path, own: dict[str, object]) -> None:
 def _owner(path: Path) -> dict[str, object] | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

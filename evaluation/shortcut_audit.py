@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 
 from audiolm.audio import AudioClip, AudioError, probe
 from detectors.shortcuts import PROBES, UNFAIR_AUC
@@ -33,7 +32,7 @@ def _file_probes(path: Path) -> dict[str, float]:
     info = probe(path)
     return {
         "rate_hz": float(info.sample_rate_hz),
-        "bits": float(BITS.get(sf.info(str(path)).subtype, 0)),
+        "bits": float(BITS.get(info.subtype, 0)),
         "channels": float(info.channels),
         "file_length_s": info.duration_s,
     }

@@ -121,7 +121,7 @@ def _json_rows(lines: Iterable[str]) -> Iterator[RawRow]:
             continue
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             yield RawRow(number, {}, f"is not a JSON object ({error}); write one object per line")
             continue
         if not isinstance(value, dict):

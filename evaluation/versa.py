@@ -84,7 +84,7 @@ def _read(lines: Path) -> dict[str, Mapping[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{lines}, line {number}: is not JSON ({error}); correct or delete the line") from error
         key = next((str(row[name]) for name in KEYS if row.get(name)), "") if isinstance(row, dict) else ""
         if not key:

@@ -162,7 +162,7 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f"{path}: missing from the run folder; finish the run with --resume")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is truncated or not JSON ({error}); finish the run with --resume") from error
 
 

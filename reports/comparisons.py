@@ -70,7 +70,7 @@ def read_comparisons(run: Run) -> tuple[Comparison, ...]:
     try:
         rows: Any = json.loads(path.read_text(encoding="utf-8"))
         return tuple(Comparison(**{name: _value(row[name], name) for name in names}) for row in rows)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path}: is no table of comparisons ({error}); score the run again") from error
 
 

@@ -117,7 +117,7 @@ def _read(path: Path) -> DigestFile:
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
         stored = DigestFile.model_validate(value)
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise ValueError(f"{path}: is not a list of digests ({first}); it was altered or truncated") from error
     if _root(stored.files) != stored.root:

@@ -100,7 +100,7 @@ def _says_so(source: Path | io.BytesIO, role: str) -> bool:
         comment = file.comment or "{}"
     try:
         said = json.loads(comment)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(said, dict) and said.get("role") == role and bool(said.get("system"))
 

@@ -30,7 +30,7 @@ def read_selftests(run: Run) -> dict[str, list[Mapping[str, Any]]]:
     if path.is_file():
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: is not JSON ({error}); run the self tests again") from error
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise ValueError(f"{path}: holds no list of self-test rows; run the self tests again")

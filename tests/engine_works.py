@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evaluation.engines import Work
@@ -18,6 +20,7 @@ Numbers = tuple[int, ...]
 class Squares(Work[Numbers, list[object]]):
     """Squares of the numbers; ``poison`` kills its worker, ``hangs`` never ends, ``raises`` is an error.
 
+    ``first``: a file that the first worker to start lays down, and for which later ones take their time to start.
     Every shard that was worked on leaves a line in ``log``: process and numbers.
     """
 
@@ -29,10 +32,15 @@ class Squares(Work[Numbers, list[object]]):
     limit_s: float = 0.0
     pause_s: float = 0.0
     dies_at_start: bool = False
+    first: str = ""
 
     def open(self) -> Callable[[Numbers], list[object]]:
         if self.dies_at_start:
             os._exit(3)
+        if self.first and Path(self.first).exists():
+            time.sleep(1.5)
+        elif self.first:
+            Path(self.first).touch()
         if self.log:
             with Path(self.log).open("a") as stream:
                 stream.write(f"open {os.getpid()}\n")
@@ -48,7 +56,8 @@ class Squares(Work[Numbers, list[object]]):
         if self.hangs in shard:
             time.sleep(600)
         if self.raises in shard:
-            raise {"ValueError": ValueError, "KeyError": KeyError}[self.error]("not this number")
+            kinds = {"ValueError": ValueError, "KeyError": KeyError, "full disk": partial(OSError, errno.ENOSPC)}
+            raise kinds[self.error]("not this number")
         return [number**2 for number in shard]
 
     def items(self, shard: Numbers) -> Sequence[Numbers]:

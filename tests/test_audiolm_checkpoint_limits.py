@@ -16,7 +16,9 @@ from torch import nn
 from audiolm.checkpoint import CheckpointError, build, load_part
 from audiolm.codec.config import CodecConfig
 from audiolm.codec.soundstream import SoundStream
+from audiolm.delayed import DelayedConfig, DelayedStage
 from audiolm.stages import Stage
+from audiolm.transformer import TransformerConfig
 
 SMALL = {"latent_dim": 4, "n_levels": 2, "codebook_size": 4, "channels": 2}
 
@@ -56,6 +58,25 @@ def test_a_configuration_beyond_its_weights_is_refused_at_once(
     with pytest.raises(CheckpointError, match=message):
         SoundStream.load(codec)
     assert time.process_time() - started < 5.0
+
+
+def test_every_kind_of_stage_is_held_to_its_weights(tmp_path: Path) -> None:
+    sizes = {"n_semantic": 4, "n_coarse": 1, "n_levels": 2, "codebook_size": 4, "code_dim": 2, "window": 8}
+    small = TransformerConfig(layers=1, heads=2, dim=8, ff_dim=8)
+    DelayedStage(DelayedConfig(transformer=small, **sizes)).save(tmp_path, {})  # type: ignore[arg-type]
+    for values in ({"codebook_size": 10**12}, {"context_layers": 10**9}, {"code_dim": 1 << 40}):
+        change(tmp_path, **values)
+        with pytest.raises(CheckpointError, match="asks for|has shape|makes no such part"):
+            DelayedStage.load(tmp_path)
+        change(tmp_path, **sizes, context_layers=2)
+    assert DelayedStage.load(tmp_path).config.codebook_size == 4
+
+
+def test_weights_that_are_no_numbers_are_refused(codec: Path) -> None:
+    header = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    weights_of(codec, header, struct.pack("<f", float("inf")))
+    with pytest.raises(CheckpointError, match="weight 'a' is not finite"):
+        load_part(codec, "codec")
 
 
 def test_layers_without_end_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from evaluation import bootstrap
 from evaluation.aggregation import summary_frame
 from evaluation.bootstrap import Resampler
 from evaluation.detection_rates import detection_summary
@@ -118,6 +119,34 @@ def test_equal_speakers_give_the_student_interval() -> None:
     half = stats.t.ppf(0.975, 39) * values.std(ddof=1) / math.sqrt(40)
     assert interval.low == pytest.approx(values.mean() - half, abs=0.08 * half)
     assert interval.high == pytest.approx(values.mean() + half, abs=0.08 * half)
+
+
+def test_of_very_many_speakers_the_interval_is_the_limit_of_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    speakers, items = [f"{n:04}" for n in range(3_000)], rng.integers(1, 9, 3_000).astype(float)
+    sums = items * rng.normal(2.0, 1.0, 3_000)
+    drawn = Resampler(seed=0, replicates=4_000).ratio(speakers, sums, items)
+    middle = Resampler(seed=0, replicates=50).statistic(speakers, 3_000, lambda draws: float(draws @ sums))
+    monkeypatch.setattr(bootstrap, "MOST_PLANNED", 100)
+    limit, resampler = Resampler(seed=0).ratio(speakers, sums, items), Resampler(seed=0, replicates=50)
+    assert "limit" in limit.method and limit.estimate == drawn.estimate
+    assert limit.high - limit.low == pytest.approx(drawn.high - drawn.low, rel=0.08)
+    assert (limit.low + limit.high) / 2 == pytest.approx(
+        (drawn.low + drawn.high) / 2, abs=0.1 * (drawn.high - drawn.low)
+    )
+    assert resampler.statistic(speakers, 3_000, lambda draws: float(draws @ sums)) == middle
+    none = Resampler(seed=0).ratio(speakers, np.zeros(3_000), items, (0.0, 1.0))
+    assert none.low == 0.0 and 0.0 < none.high < 0.01
+
+
+def test_kept_plans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "MOST_PLANNED", 10)
+    resampler = Resampler(seed=0, replicates=5)
+    first = resampler.plan([f"a{n}" for n in range(10)])
+    for name in "bcd":
+        resampler.plan([f"{name}{n}" for n in range(8)])
+    assert sum(plan.shape[1] for plan in resampler._plans.values()) <= 20
+    np.testing.assert_array_equal(resampler.plan([f"a{n}" for n in range(10)]), first)
 
 
 def test_a_unanimous_share_is_no_certainty() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -81,6 +82,17 @@ def test_a_worker_that_is_killed_from_outside_costs_nothing(tmp_path: Path) -> N
             if len(results) in (2, 6):
                 os.kill(int(log.read_text().splitlines()[-1].split()[0]), signal.SIGKILL)
     assert results == SQUARES
+
+
+def test_a_worker_that_is_ready_after_the_end_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert mapped(Squares(first=str(tmp_path / "first")), shards_of(2)) == SQUARES[:2]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_full_disk_in_a_worker_is_one_here() -> None:
+    with pytest.raises(OSError, match="not this number") as caught:
+        mapped(Squares(raises=6, error="full disk"), shards_of(3))
+    assert caught.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(("error", "raised"), [("ValueError", ValueError), ("KeyError", ChildProcessError)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 CASES = Path(__file__).parent / "fuzz" / "cases"
 FOUND = sorted(path for path in CASES.rglob("*") if path.is_file())
-EXAMPLES = {"audio": 60, "manifest": 60, "protocol": 60, "bitstream": 60, "checkpoint": 10, "policy": 60}
+EXAMPLES = {"checkpoint": 10, "detector": 30}
 
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -27,7 +27,7 @@ def test_sound_inputs_are_taken_and_changed_ones_are_answers(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert "" in [reader.run(seed, Path(folder)) for seed in seeds[:6]]
 
-    @settings(max_examples=EXAMPLES[name], suppress_health_check=list(HealthCheck))  # pyright: ignore[reportArgumentType]
+    @settings(max_examples=EXAMPLES.get(name, 60), suppress_health_check=list(HealthCheck))  # pyright: ignore[reportArgumentType]
     @given(
         seed=st.sampled_from(seeds),
         edits=st.lists(

@@ -152,12 +152,7 @@ def load_foreign(folder: str | Path) -> ForeignCodec:
         raise CheckpointError(f"{folder}: codec kind is {kind!r}; use one of {', '.join(KINDS)}")
     library = _transformers()
     config_class, model_class = (getattr(library, name) for name in KINDS[kind])
-    try:
-        model = model_class(config_class.from_dict(settings))
-    except (TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}: settings do not make a {model_class.__name__} ({error})") from error
-    checkpoint.load_weights(model, state, folder)
-    codec = ForeignCodec(model)
+    codec = ForeignCodec(checkpoint.build(lambda: model_class(config_class.from_dict(settings)), state, folder))
     codec.record = record
     return codec
 

@@ -111,7 +111,7 @@ class _Collector:
         self._measures = measures
         self._speakers: dict[str, int] = {}
         self._sums: dict[Place, _Sums] = {}
-        self._members: dict[tuple[str, str], set[int]] = {WHOLE: set()}
+        self._members: dict[tuple[str, str], np.ndarray] = {WHOLE: np.zeros(0, dtype=bool)}
         self.items: dict[str, dict[str, int]] = {}
         self.statuses: dict[str, int] = {}
 
@@ -145,7 +145,11 @@ class _Collector:
                 for value in values.dropna().unique():
                     parts[column.removeprefix(GROUP_PREFIX), str(value)] = (values == value).to_numpy(dtype=bool)
         for part, members in parts.items():
-            self._members.setdefault(part, set()).update(np.unique(index[members]).tolist())
+            known = self._members.get(part, np.zeros(0, dtype=bool))
+            if len(known) < len(self._speakers):
+                known = np.pad(known, (0, max(len(self._speakers), 2 * len(known)) - len(known)))
+            known[index[members]] = True
+            self._members[part] = known
         return parts
 
     def frame(self, resampler: Resampler) -> pd.DataFrame:
@@ -158,11 +162,11 @@ class _Collector:
         ]
         return pd.DataFrame(rows, columns=SUMMARY_SCHEMA.names)
 
-    def _ordered(self, members: set[int]) -> tuple[list[str], np.ndarray]:
+    def _ordered(self, members: np.ndarray) -> tuple[list[str], np.ndarray]:
         """Names of a part's speakers, sorted, and their indices in the sums."""
         names = list(self._speakers)
-        found = sorted((names[one], one) for one in members)
-        return [name for name, _ in found], np.array([one for _, one in found], dtype=np.int64)
+        found = sorted(np.flatnonzero(members).tolist(), key=names.__getitem__)
+        return [names[one] for one in found], np.array(found, dtype=np.int64)
 
     def _row(
         self, place: Place, sums: _Sums, speakers: Sequence[str], index: np.ndarray, resampler: Resampler

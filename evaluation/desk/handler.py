@@ -121,7 +121,10 @@ class DeskHandler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         if origin is not None and origin not in [f"http://{host}" for host in self.desk.hosts]:
             raise _Refused(403, "another site asked for this; open the address that was printed")
-        given, _, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
+        try:
+            given, _, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
+        except ValueError as error:
+            raise _Refused(400, "the address cannot be read; open the one that was printed") from error
         if not secrets.compare_digest(given.encode("utf-8", "replace"), self.desk.token.encode()):
             raise _Refused(403, "the token is missing or wrong; open the address that was printed")
         return unquote(rest, errors="replace")

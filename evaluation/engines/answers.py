@@ -8,12 +8,14 @@ from typing import Any
 
 from evaluation.engines.interface import Work
 
-__all__ = ["DONE", "MEMORY", "RAISED", "READY", "Answer", "answer", "opened", "raise_error"]
+__all__ = ["DONE", "MEMORY", "OTHER", "RAISED", "READY", "Answer", "answer", "opened", "raise_error"]
 
 READY, DONE, RAISED, MEMORY = "ready", "done", "raised", "memory"
 
 Answer = tuple[Any, ...]
-"""``(READY,)``, ``(DONE, result)``, ``(RAISED, is it a ValueError, text)`` or ``(MEMORY,)``."""
+"""``(READY,)``, ``(DONE, result)``, ``(RAISED, kind, what)`` or ``(MEMORY,)``."""
+VALUE, SYSTEM, OTHER = "value", "system", "other"
+"""Kinds of errors: a ValueError (its sentence), one of the system (number, text, file), any other (its traceback)."""
 
 
 def opened(work: Work[Any, Any]) -> tuple[Callable[[Any], Any] | None, Answer]:
@@ -35,14 +37,18 @@ def answer(function: Callable[[Any], Any], shard: Any) -> Answer:
 
 
 def raise_error(found: Answer) -> None:
-    """Raise what a worker could not: a ValueError with its sentence, anything else with its traceback."""
-    _, is_value_error, text = found
-    if is_value_error:
-        raise ValueError(text)
-    raise ChildProcessError(f"a worker failed:\n{text}")
+    """Raise what a worker could not: a ValueError or the system's error as it was, any other with its traceback."""
+    _, kind, what = found
+    if kind == VALUE:
+        raise ValueError(what)
+    if kind == SYSTEM:
+        raise OSError(*what)  # a full disk in a worker is told as one here
+    raise ChildProcessError(f"a worker failed:\n{what}")
 
 
 def _raised(error: Exception) -> Answer:
     if isinstance(error, ValueError):
-        return (RAISED, True, str(error))
-    return (RAISED, False, "".join(traceback.format_exception(error)))
+        return (RAISED, VALUE, str(error))
+    if isinstance(error, OSError) and error.errno is not None:
+        return (RAISED, SYSTEM, (error.errno, error.strerror, error.filename))
+    return (RAISED, OTHER, "".join(traceback.format_exception(error)))

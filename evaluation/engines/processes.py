@@ -121,12 +121,9 @@ def _serve(connection: Connection, work: Work[Any, Any], parent: int) -> None:
     start_worker(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends its workers
     function, message = opened(work)
-    connection.send(message)
-    if function is None:
-        return
-    while True:
-        try:
-            shard = connection.recv()
-        except EOFError:
-            return
-        connection.send(answer(function, shard))
+    try:
+        connection.send(message)
+        while function is not None:
+            connection.send(answer(function, connection.recv()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the run is over, maybe before this worker had loaded its models

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from evaluation.engines.answers import RAISED, Answer, answer, opened
+from evaluation.engines.answers import OTHER, RAISED, Answer, answer, opened
 from evaluation.engines.dispatch import Died, dispatch
 from evaluation.engines.interface import Work
 from evaluation.engines.options import EngineOptions, cpu_count
@@ -70,9 +70,14 @@ class RayEngine:
                 configure_logging=False,
                 **local,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # a node that is not up within Ray's 30 s is a plain Exception
+            self._ray.shutdown()
             where = f"at {address}" if address else "on this machine"
-            raise ValueError(f"--engine ray: no cluster could be reached {where} ({error})") from error
+            what = str(error).strip().split("\n")[0] or type(error).__name__
+            raise ValueError(
+                f"--engine ray: no cluster could be reached {where} ({what}); try again where the machine"
+                " is less busy, or start Ray before (ray start --head) and name it with --address auto"
+            ) from error
 
     def _room(self) -> int:
         resources: dict[str, float] = self._ray.cluster_resources()
@@ -155,7 +160,7 @@ class _Pool:
         except errors.RayActorError as error:
             event = Died(_first_line(error), counts=self._node_lives(worker))
         except errors.RayTaskError as error:  # the actor's own code failed, e.g. a module is missing there
-            yield worker, (RAISED, False, str(error))
+            yield worker, (RAISED, OTHER, str(error))
             return
         else:
             if isinstance(found[0], tuple):

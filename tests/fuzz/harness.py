@@ -11,11 +11,13 @@ import importlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S, RSS_LIMIT_MB = 20, 2_048
+LIMIT_S, TIMEOUT_S, RSS_LIMIT_MB = 10.0, 300, 2_048
+"""An input may take ``LIMIT_S`` of processor time; libFuzzer ends what does not come back by the clock."""
 
 __all__ = ["fuzz"]
 
@@ -51,7 +53,12 @@ def fuzz(name: str) -> None:
     def one_input(data: bytes) -> None:
         for left in scratch.iterdir():
             left.unlink()
+        begun = time.process_time()
         reader.run(data, scratch)
+        if (spent := time.process_time() - begun) > LIMIT_S:
+            raise RuntimeError(f"an input took {spent:.1f} s of processor time; at most {LIMIT_S:g} s are allowed")
+
+    reader.run(reader.seeds()[0], scratch)  # what it imports at its first call is not the first input's time
 
     options = [
         f"-max_total_time={round(60 * args.minutes)}", f"-max_len={reader.max_bytes}", f"-timeout={TIMEOUT_S}",

@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {"layers": 1, "heads": 2, "dim": 8, "ff_dim": 8}
 
 
 def small_parts() -> list[tuple[dict[str, object], dict[str, tuple[int, ...]]]]:
-    """``config.json`` and shapes of small real parts: codec of each front end, tokenizer, stage."""
+    """``config.json`` and shapes of small real parts: codec of each front end, tokenizer, each kind of stage."""
     import torch
 
     from audiolm.checkpoint import config_to_dict
@@ -56,12 +56,37 @@ def small_parts() -> list[tuple[dict[str, object], dict[str, tuple[int, ...]]]]:
         for config in codecs:
             parts.append(("codec", config_to_dict(config), SoundStream(config).state_dict()))
         parts.append(("semantic", config_to_dict(semantic), W2vBertTokenizer.untrained(semantic).state_dict()))
+        parts += [(name, config_to_dict(stage.config), stage.state_dict()) for name, stage in small_stages().items()]
 
     return [
         ({"format": "audiolm", "format_version": 1, "part": part, "config": config, "record": {}},
          {name: tuple(tensor.shape) for name, tensor in state.items()})
         for part, config, state in parts
     ]  # fmt: skip
+
+
+def small_stages() -> dict[str, Any]:
+    """A stage of AudioLM, the parallel decoder and the delayed one, by the names of their parts."""
+    from audiolm.delayed import DelayedConfig, DelayedStage
+    from audiolm.parallel import ParallelConfig, ParallelStage
+    from audiolm.semantic.conformer import ConformerConfig
+    from audiolm.stages import Stage, StageConfig
+    from audiolm.tokens import Layout
+    from audiolm.transformer import TransformerConfig
+
+    sizes: dict[str, Any] = {"n_semantic": 4, "n_coarse": 1, "n_levels": 2, "codebook_size": 4, "code_dim": 2}
+    conformer = ConformerConfig(dim=8, heads=2, layers=1, ff_factor=1)
+    return {
+        "stage_coarse": Stage(
+            StageConfig(
+                layout=Layout(kind="coarse", n_semantic=4, n_coarse=1, n_fine=1, codebook_size=4),
+                transformer=TransformerConfig(**SMALL),
+                window=8,
+            )
+        ),
+        "stage_parallel": ParallelStage(ParallelConfig(conformer=conformer, window=8, **sizes)),
+        "stage_delayed": DelayedStage(DelayedConfig(transformer=TransformerConfig(**SMALL), window=8, **sizes)),
+    }
 
 
 def _leaves(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:

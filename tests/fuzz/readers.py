@@ -1,4 +1,4 @@
-"""The six readers that meet files of strangers, each as a function of bytes that raises only what it may.
+"""The readers that meet files of strangers, each as a function of bytes that raises only what it may.
 
 ``run(data, folder)`` reads ``data`` as the real path does. An error of ``errors`` with a bounded sentence is an answer;
 anything else is a find. The first bytes of ``data`` choose suffixes and whether checksums are set right, so that a
@@ -18,6 +18,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from fuzz.desk_requests import desk_seeds, read_request
+from fuzz.detector_folders import detector_seeds, read_detector
 
 __all__ = ["READERS", "Reader"]
 
@@ -92,6 +94,12 @@ def _audio_seeds() -> list[bytes]:
         stream = io.BytesIO()
         sf.write(stream, sound, 16_000, format=container, subtype=subtype)
         seeds.append(bytes([number % 256]) + stream.getvalue())
+    for place, container in ((0, "WAV"), (1, "FLAC"), (2, "OGG")):
+        stream = io.BytesIO()
+        with sf.SoundFile(stream, "w", 16_000, 1, format=container) as writer:
+            writer.comment = '{"role": "recorded", "seed": [1]}'
+            writer.write(sound)
+        seeds.append(bytes([place]) + stream.getvalue())
     return seeds
 
 
@@ -262,13 +270,16 @@ def _read_checkpoint(data: bytes, folder: Path) -> None:
 def _load_any(folder: Path) -> None:
     from audiolm.checkpoint import stored_part
     from audiolm.codec.protocol import load_acoustic
+    from audiolm.delayed import DelayedStage
     from audiolm.parallel import ParallelStage
     from audiolm.semantic.tokenizer import load_tokenizer
     from audiolm.stages import Stage
 
     part = stored_part(folder)
-    if part.startswith("stage_parallel"):
+    if part == "stage_parallel":
         ParallelStage.load(folder)
+    elif part == "stage_delayed":
+        DelayedStage.load(folder)
     elif part.startswith("stage_"):
         Stage.load(folder, part.removeprefix("stage_"))
     elif part == "semantic":
@@ -281,8 +292,8 @@ def _checkpoint_seeds() -> list[bytes]:
     import torch
     from safetensors.torch import save
 
-    seeds = [bytes([kind, 0]) for kind in range(5)]
-    seeds += [bytes([kind, 2, place, choice]) for kind in range(5) for place in (6, 12, 20) for choice in (0, 11, 25)]
+    seeds = [bytes([kind, 0]) for kind in range(7)]
+    seeds += [bytes([kind, 2, place, choice]) for kind in range(7) for place in (6, 12, 20) for choice in (0, 11, 25)]
     weights = save({"weight": torch.ones(2, 3), "bias": torch.zeros(3, dtype=torch.float16)})
     return [*seeds, b"\0\0" + weights, b"\x80\x02{}" + weights]
 
@@ -333,7 +344,19 @@ READERS = {
         ),
         Reader(
             name="checkpoint", read=_read_checkpoint, seeds=_checkpoint_seeds, max_bytes=2_048,
-            instrument=("audiolm.checkpoint", "audiolm.codec", "audiolm.semantic", "audiolm.stages", "audiolm.tokens"),
+            instrument=(
+                "audiolm.checkpoint", "audiolm.checkpoint_limits", "audiolm.codec", "audiolm.semantic",
+                "audiolm.stages", "audiolm.tokens", "audiolm.parallel", "audiolm.delayed",
+            ),
+        ),
+        Reader(
+            name="detector", read=read_detector, seeds=detector_seeds, max_bytes=2_048,
+            instrument=("detectors.artefacts", "detectors.mel_cnn", "detectors.lfcc_gmm", "detectors.fusion",
+                        "detectors.calibration"),
+        ),
+        Reader(
+            name="desk", read=read_request, seeds=desk_seeds, max_bytes=2_048,
+            instrument=("evaluation.desk.handler", "http.server", "http.client", "email.feedparser"),
         ),
         Reader(
             name="policy", read=_read_policy, seeds=_policy_seeds, max_bytes=4_096,

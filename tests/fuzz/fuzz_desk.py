@@ -1,0 +1,8 @@
+"""Atheris on the desk reader; see harness.py."""
+
+from __future__ import annotations
+
+from harness import fuzz
+
+if __name__ == "__main__":
+    fuzz("desk")
