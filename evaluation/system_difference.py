@@ -81,7 +81,8 @@ def compare_systems(
         listed = "; ".join(f"{name}: {a} against {b}" for name, (a, b) in sorted(unlike.items()))
         raise ValueError(
             f"{old} and {new} were scored by different evaluators ({listed}); score the older run again with"
-            " audiolm-audit score, or compare with --force, which marks the rows as unsound"
+            " audiolm-audit score (VERSA's results: import both with the --config that they share), or compare with"
+            " --force, which marks the rows as unsound"
         )
     later = {(e["scorer"], e["measure"]) for e in entries[1]}
     entries[0] = _chosen(entries[0], list(measures), old)
@@ -120,7 +121,8 @@ def _difference(
     tables: list[pd.DataFrame], entry: Mapping[str, Any], role: str, resampler: Resampler, sound: bool
 ) -> Difference | None:
     sides = [item_values(table, entry, role) for table in tables]
-    both = sides[0].merge(sides[1], on=["utterance_id", "speaker_id"], suffixes=("_old", "_new"))
+    both = sides[0].merge(sides[1], on="utterance_id", suffixes=("_old", "_new"))
+    both["speaker_id"] = both["speaker_id_old"].where(both["speaker_id_old"] != "", both["speaker_id_new"])
     unshared = set(sides[0]["utterance_id"]) ^ set(sides[1]["utterance_id"])
     if not len(both):
         return None
