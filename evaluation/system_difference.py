@@ -182,5 +182,5 @@ def _verdict(row: Mapping[Any, Any], tests: int) -> str:
     if row["p_adjusted"] <= 0.05:
         return prefix + "differs"
     if smallest_sign_flip_p(row["n_speakers"]) * tests > 0.05:
-        return prefix + f"cannot tell: too few speakers for {tests} test{'s' if tests > 1 else ''} at once"
+        return prefix + f"cannot tell: too few speakers for {f'{tests} tests at once' if tests > 1 else 'a test'}"
     return prefix + "within noise"
