@@ -14,6 +14,7 @@ from evaluation.cli.table import measure_rows
 from evaluation.frames import read_scores, read_summary
 from evaluation.run_folder import RunFolder
 
+NO_VALUE = "no value: "
 EXAMPLE = "audiolm-audit score runs/first --scorers word_error speaker_similarity"
 
 
@@ -69,10 +70,10 @@ def without_value(run_folder: RunFolder) -> list[str]:
     for name, reason in zip(scores["scorer"], scores["reason"], strict=True):
         reasons.setdefault(name, []).append(reason)
     for name, method in zip(summary["scorer"], summary["method"], strict=True):
-        if method.startswith("no value"):
+        if method.startswith(NO_VALUE):
             reasons.setdefault(name, []).append(method)
     return [
-        f"{name}: no value; {Counter(found).most_common(1)[0][0]}"
+        f"{name}: no value: {Counter(found).most_common(1)[0][0].removeprefix(NO_VALUE)}"
         for name, found in sorted(reasons.items())
         if name not in valued and not name.startswith(PAIRED_PREFIX)
     ]
