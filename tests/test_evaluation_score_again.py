@@ -16,6 +16,7 @@ from evaluation.frames import read_scores, read_summary
 from evaluation.oracles._sounds import voice
 from evaluation.outside_files import FILES
 from evaluation.run_folder import RunFolder
+from evaluation.table_queries import numbers, rows_where
 
 
 @pytest.fixture
@@ -61,8 +62,9 @@ def test_measures_without_a_value_keep_their_row_and_their_reason(
     assert "distribution: no value: needs 16 recordings and this run has 2" in shown
     assert "nearest_training: no value: the run's prompts are not held apart from training data" in shown
     summary = read_summary(run.summary)
-    sets = summary[summary["scorer"] == "distribution"]
-    assert {"frechet_mel", "kernel_voice", "coverage"} <= set(sets["measure"]) and sets["estimate"].isna().all()
+    sets = rows_where(summary, scorer="distribution")
+    assert {"frechet_mel", "kernel_voice", "coverage"} <= set(sets["measure"])
+    assert np.isnan(numbers(sets, "estimate")).all()
     assert main(["table", place, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     frechet = next(row for row in rows if row["measure"] == "frechet_mel")
