@@ -22,6 +22,7 @@ from evaluation.discovery import discover_generators, pick
 from evaluation.engines import EngineOptions, engine_of
 from evaluation.frames import read_generations, read_scores
 from evaluation.generation import generate_items
+from evaluation.outside_files import refuse_foreign_names
 from evaluation.planning import planned_facts
 from evaluation.progress import Progress, silent
 from evaluation.prompts_source import utterances_of
@@ -205,6 +206,7 @@ def _inputs(config: RunConfig) -> _Inputs:
     """Everything that may refuse the run, before its folder is touched."""
     utterances = utterances_of(config)
     generator, system, description = _system(config)
+    refuse_foreign_names(generator, utterances)
     return _Inputs(utterances=utterances, generator=generator, system=system, description=description)
 
 

@@ -145,6 +145,7 @@ def _rendered(
                     prompt_s=recording.prompt_s,
                     seconds=job.config.seconds,
                     seed=item_seed(job.config.seed, utterance.utterance_id, role),
+                    utterance_id=utterance.utterance_id,
                 )
             )
     results = dict(zip(asked, render_batch(generator, role, requests), strict=True))
@@ -157,7 +158,8 @@ def _rendered(
             failed = replace(recording, status="failed", reason=f"{generator.name}: {result.reason}")
             records.append(record_of(job, utterance, failed, role))
         else:
-            records.append(_written(job, utterance, recording, role, result.clip, result.wall_s))
+            wall_s = 0.0 if getattr(generator, "ready_made", False) else result.wall_s
+            records.append(_written(job, utterance, recording, role, result.clip, wall_s))
     return records
 
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-__all__ = ["DRAWS", "group_gap_p", "sign_flip_p"]
+__all__ = ["DRAWS", "group_gap_p", "sign_flip_p", "smallest_sign_flip_p"]
 
 DRAWS = 4999
 EXACT_UP_TO = 12
@@ -29,6 +29,11 @@ def sign_flip_p(numerators: np.ndarray, generator: np.random.Generator) -> float
         return float((np.abs(signs @ values) >= observed).mean())
     signs = generator.integers(0, 2, (DRAWS, len(values))) * 2.0 - 1.0
     return (1 + int((np.abs(signs @ values) >= observed).sum())) / (1 + DRAWS)
+
+
+def smallest_sign_flip_p(n_speakers: int) -> float:
+    """The smallest p that :func:`sign_flip_p` can give with so many speakers, whatever they differ by."""
+    return 2.0 / 2.0**n_speakers if n_speakers <= EXACT_UP_TO else 1.0 / (1 + DRAWS)
 
 
 def group_gap_p(

@@ -18,13 +18,15 @@ class RenderRequest:
     """One clip to make.
 
     ``recording``: the whole recording (prompt and what follows); ``prompt_s``: how much of its start
-    the system may see in role ``continuation``; ``seconds``: length to generate there; ``seed``: of this item.
+    the system may see in role ``continuation``; ``seconds``: length to generate there; ``seed``: of this item;
+    ``utterance_id``: which utterance it is, for systems that look their clip up.
     """
 
     recording: AudioClip
     prompt_s: float
     seconds: float
     seed: int
+    utterance_id: str = ""
 
 
 @runtime_checkable

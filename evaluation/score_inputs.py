@@ -50,6 +50,9 @@ def precondition(spec: MetricSpec, record: GenerationRecord, reference: Generati
     """Why this item cannot be scored by this scorer; empty where it can."""
     if "transcript" in spec.needs and record.transcript is None:
         return f"needs a transcript and the item has none{f' ({record.note})' if record.note else ''}"
+    language = record.groups.get("language", "")
+    if "transcript" in spec.needs and language and not language.lower().startswith("en"):
+        return f"the manifest says that the language is {language!r}; recogniser and normaliser are English"
     if "recording" in spec.needs and (reference is None or not reference.audio_path):
         return "needs the recording itself, and that of this utterance could not be used"
     if "prompt" in spec.needs:

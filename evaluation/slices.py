@@ -27,13 +27,15 @@ __all__ = ["MIN_SPEAKERS", "SLICE_COLUMNS", "Slice", "slice_table"]
 MIN_SPEAKERS = 5
 TOO_FEW, JUDGED = "too few", "ok"
 REFERENCE = "reference"
+NO_RECORDINGS = "no recordings in this run, so what the measure itself does to a group is not taken out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """One cell. ``estimate``: of the role; ``reference``: of the recordings; ``excess``: their difference on the same
     utterances, with interval; ``gap``: excess of this group less that of everybody else; ``p`` and ``p_adjusted`` of
-    that gap; ``status``: ``ok`` or ``too few``."""
+    that gap; ``status``: ``ok`` or ``too few``. Where a run has no recordings (files judged as they are), ``reference``
+    is NaN and ``excess`` the number itself; ``method`` says so."""
 
     axis: str
     group: str
@@ -107,7 +109,8 @@ def _cells(
     group_of = pairs["utterance_id"].map(lambda name: labels.get(name, {}).get(axis, ""))
     labelled = kept_rows(pairs.assign(group=group_of), group_of != "")
     speakers = sorted(set(labelled["speaker_id"]))
-    excess = _excess(labelled)
+    bare = not labelled["above_reference"].notna().any()
+    excess = labelled if bare else _excess(labelled)
     above, below = speaker_sums(excess, speakers)
     generator = np.random.default_rng([resampler.seed, len(axis), 11])
     found = []
@@ -126,7 +129,8 @@ def _cells(
             estimate=_of(part, ""), reference=_of(part, "_reference"), excess=interval.estimate,
             excess_low=interval.low, excess_high=interval.high, gap=interval.estimate - rest, p=p, p_adjusted=math.nan,
             n_items=int(np.isfinite(own["above"]).sum()), n_speakers=len(counted),
-            n_missing=int((part["status"] != "ok").sum()), status=JUDGED if enough else TOO_FEW, method=interval.method,
+            n_missing=int((part["status"] != "ok").sum()), status=JUDGED if enough else TOO_FEW,
+            method=f"{interval.method}; {NO_RECORDINGS}" if bare else interval.method,
         ))  # fmt: skip
     return found
 

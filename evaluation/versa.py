@@ -37,13 +37,17 @@ logger = logging.getLogger(__name__)
 
 
 def import_versa(
-    lines: Path, out: str | Path, *, manifest: Path | None = None, system: str = "", seed: int = 0
-) -> pd.DataFrame:
+    lines: Path, out: str | Path, *, manifest: Path | None = None, system: str = "", config: Path | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Read VERSA's results into the new run folder ``out`` and give its summary.
 
+    ``config``: the file that told VERSA what to measure. Its digest is the evaluators' fingerprint: two imports with
+    one configuration may be compared. The lines do not say how they were made, so without it no two may.
+
     Raises:
-        ValueError: a line is no JSON object or has no key, a key stands twice, no line holds a number, or the folder is
-            taken.
+        ValueError: a line is no JSON object or has no key, a key stands twice, no line holds a number, the
+            configuration cannot be read, or the folder is taken.
     """
     rows = _read(lines)
     run = RunFolder(out)
@@ -60,12 +64,13 @@ def import_versa(
         raise ValueError(f"{lines}: no line holds a number; give the JSON lines that VERSA wrote")
     records = [_record(key, name, people.get(key), row) for key, row in sorted(rows.items())]
     version = hashlib.sha256(lines.read_bytes()).hexdigest()[:12]
+    evaluator = f"versa+config-{_config_digest(config)}" if config else f"versa+unstated-{version}"
     run.path.mkdir(parents=True, exist_ok=True)
-    info = _info(lines, name, records, version, seed, manifest)
+    info = _info(lines, name, records, version, seed, manifest) | _evaluators(evaluator)
     write_json(run.run_json, info)
     write_generations(run.generations, records)
     write_json(run.measures, _measures(names))
-    write_scores(run.scores, _scores(records, rows, names, info["run_id"], f"versa+{version}"))
+    write_scores(run.scores, _scores(records, rows, names, info["run_id"], evaluator))
     frame = summarise(run, seed=seed)
     write_comparisons(run, seed=seed)
     run.update(status="complete", finished_utc=utc_now())
@@ -189,6 +194,20 @@ def _info(
                    "description": {"name": system, "kind": "clips of an outside system, scored by VERSA"}},
         "config": {"recorded": str(lines)}, "fixed": {}, "packages": package_versions(),
         "machine": describe_machine("cpu"), "counts": {}, "times": {},
-        "evaluators": [{"name": SCORER, "title": "Measured by VERSA", "version": f"versa+{version}", "fingerprint": {
-            "lines_sha256": version}, "status": "ready", "sentence": "imported, not measured here", "extra": ""}],
     }  # fmt: skip
+
+
+def _evaluators(version: str) -> dict[str, Any]:
+    return {"evaluators": [{
+        "name": SCORER, "title": "Measured by VERSA", "version": version, "fingerprint": {"evaluator": version},
+        "status": "ready", "sentence": "imported, not measured here", "extra": "",
+    }]}  # fmt: skip
+
+
+def _config_digest(config: Path) -> str:
+    try:
+        return hashlib.sha256(config.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise ValueError(
+            f"{config}: cannot be read ({error}); give the file that told VERSA what to measure"
+        ) from error

@@ -83,7 +83,7 @@ def minimum_detectable(found: Estimate) -> float:
     if not found.has_interval or found.n_speakers < 2 or found.method.startswith(BAYES):
         return NAN
     if found.method.startswith(EXACT):
-        reach = max(found.ci_high - found.estimate, found.estimate - found.ci_low)
+        reach = min(1.0, max(found.ci_high - found.estimate, found.estimate - found.ci_low))
         return 1.0 - (1.0 - reach) ** (np.log(1.0 - POWER) / np.log((1.0 - CONFIDENCE) / 2.0))
     t_value = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, found.n_speakers - 1))
     return (found.ci_high - found.ci_low) / 2.0 / t_value * power_factor(found.n_speakers)

@@ -85,7 +85,7 @@ def test_overview_and_unknown_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "words"),
     [
         (["audit", "--prompts", "{t}/nowhere", "--out", "{t}/run"], "no such file or folder"),
-        (["audit", "--prompts", "{t}", "--system", "{t}", "--out", "{t}/run"], "exclude each other"),
+        (["audit", "--joined", "--system", "{t}", "--out", "{t}/run"], "name both"),
         (["audit", "--prompts", "{p}", "--out", "{t}/taken"], "not empty"),
         (["audit", "--prompts", "{p}", "--split", "dev", "--out", "{t}/run"], "no utterance of split 'dev'"),
         (["audit", "--prompts", "{p}", "--limit", "0", "--out", "{t}/run"], "limit is 0"),

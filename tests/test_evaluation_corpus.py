@@ -32,6 +32,7 @@ from evaluation.run_folder import RUN_SCHEMA_VERSION, RunFolder
 from evaluation.scorers import select_scorers
 from evaluation.scoring import score_items
 from evaluation.selftest import NOT_ACCREDITED, accredit, find_oracles, run_oracles
+from evaluation.system_difference import compare_systems
 from evaluation.versa import import_versa
 from tests.evaluation_fakes import RATE_HZ, FakeSystem, LevelMetric, write_manifest, write_prompts
 
@@ -227,6 +228,25 @@ def test_versas_lines_become_a_run_with_intervals(tmp_path: Path) -> None:
     )
     assert frame.loc["w_wer", "estimate"] == pytest.approx((8 + 2 * 6) / (2 * (9 * 4 + 6)))
     assert np.isfinite(frame.loc["w_wer", "ci_low"]) and frame.loc["w_wer", "n_speakers"] == 4
+
+
+def test_two_imports_are_compared_where_they_state_one_configuration(tmp_path: Path) -> None:
+    manifest = write_prompts(tmp_path / "p", speakers=6, each=1)
+    (tmp_path / "versa.yaml").write_text("- name: utmos\n")
+    for name, more in (("a", 0.0), ("b", 1.0)):
+        rows = [{"key": f"s{s}-0", "utmos": 3.0 + more + 0.01 * s} for s in range(6)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+        import_versa(tmp_path / f"{name}.jsonl", tmp_path / name, manifest=manifest, config=tmp_path / "versa.yaml")
+        import_versa(tmp_path / f"{name}.jsonl", tmp_path / f"{name}-unstated")
+    table = compare_systems(tmp_path / "a", tmp_path / "b")
+    assert table["difference"].iloc[0] == pytest.approx(1.0) and table["verdict"].iloc[0] == "differs"
+    with pytest.raises(ValueError, match=r"unstated.* against versa\+unstated.*--config"):
+        compare_systems(tmp_path / "a-unstated", tmp_path / "b-unstated")
+    forced = compare_systems(tmp_path / "a-unstated", tmp_path / "b", force=True)
+    assert forced["n_speakers"].iloc[0] == 6, "speakers that one of the two runs knows"
+    with pytest.raises(ValueError, match="cannot be read"):
+        import_versa(tmp_path / "a.jsonl", tmp_path / "c", config=tmp_path / "missing.yaml")
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,8 +21,16 @@ from evaluation.metrics.word_error import (
     has_loop,
     normalise,
     seed_tts_error_rate,
+    why_not,
 )
+from evaluation.records import GenerationRecord
+from evaluation.score_inputs import precondition
 
+RECORD = GenerationRecord(
+    item_id="a", utterance_id="a", speaker_id="s", system="x", role="reference", seed=0, audio_path="a.wav",
+    sample_rate_hz=16_000, duration_s=2.0, prompt_s=0.0, transcript="guten Tag", groups=MappingProxyType({}),
+    origin="human", wall_s=0.0, status="ok", reason="", content_sha256="", config_sha256="",
+)  # fmt: skip
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd"]), max_size=8)
 
 
@@ -108,6 +119,25 @@ def test_a_batch_keeps_its_order_its_texts_and_its_reasons() -> None:
     assert score.texts == {"a": "Hello World!", "c": ""}
     assert score([item("z", 0.125, None)]) == [Skipped("transcript has no words; give the text that was spoken")]
     assert score.texts == {}
+
+
+@pytest.mark.parametrize("text", ["Привет мир", "今日はいい天気です", "مرحبا", "3.5 Приветствую"])
+def test_a_text_in_other_letters_is_no_english_to_be_misheard(text: str) -> None:
+    assert "not in Latin letters" in why_not(text)
+    (outcome,) = scorer({0.25: "hello"})([item("a", 0.25, text)])
+    assert isinstance(outcome, Skipped) and "English" in outcome.reason
+
+
+@pytest.mark.parametrize("text", ["Hello", "Ça va, naïve café?", "25", "at 7:30 on May 3rd, 2021"])
+def test_accents_and_numbers_are_words(text: str) -> None:
+    assert why_not(text) == ""
+
+
+@pytest.mark.parametrize(("language", "judged"), [("", True), ("en-GB", True), ("English", True), ("de", False)])
+def test_a_language_that_the_manifest_names_decides(language: str, judged: bool) -> None:
+    record = replace(RECORD, groups=MappingProxyType({"language": language} if language else {}))
+    reason = precondition(METRIC.spec, record, None)
+    assert (reason == "") is judged and (judged or "'de'" in reason)
 
 
 @settings(max_examples=50)

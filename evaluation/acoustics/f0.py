@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import next_fast_len
 
+from evaluation.acoustics.filters import compiled_loops
 from evaluation.acoustics.level import to_db
 
 __all__ = ["PitchSummary", "semitones", "summarise_pitch", "track_pitch"]
@@ -112,6 +113,11 @@ def _differences(frames: np.ndarray, energies: np.ndarray, size: int) -> tuple[n
     spectra = np.fft.rfft(frames[:, :size], length)
     np.multiply(np.fft.rfft(frames, length), np.conjugate(spectra, out=spectra), out=spectra)
     cross = np.fft.irfft(spectra, length)[:, :lags]
+    loops = compiled_loops()
+    if loops is not None:
+        raw, normalised = np.empty_like(cross), np.empty_like(cross)
+        loops.differences(cross, energies, raw, normalised)
+        return raw, normalised
     raw = np.maximum(energies[:, :1] + energies - 2.0 * cross, 0.0)
     running = np.cumsum(raw[:, 1:], axis=1)
     normalised = np.ones_like(raw)

@@ -92,10 +92,10 @@ def integrated_loudness_lufs(samples: np.ndarray, sample_rate_hz: int) -> float 
         raise ValueError(
             f"clip lasts {len(samples) / sample_rate_hz:.3f} s; loudness needs at least {BLOCK_S:g} s (one block)"
         )
-    from scipy.signal import sosfilt
+    from evaluation.acoustics.filters import filtered
 
     sections = np.concatenate(_k_weighting(sample_rate_hz), axis=1)  # [section, 6]: b then a
-    weighted = np.asarray(sosfilt(sections, samples.astype(np.float64)))
+    weighted = filtered(sections, samples.astype(np.float64))
     powers = frame_powers(weighted, sample_rate_hz, frame_s=BLOCK_S, step_s=BLOCK_STEP_S)
     kept = powers[_loudness(powers) > ABSOLUTE_GATE_LUFS]
     if not kept.size:

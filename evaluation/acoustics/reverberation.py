@@ -8,9 +8,8 @@ follows the room and orders rooms rightly. After Ratnam et al. 2003 (decay rates
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import sosfilt
 
-from evaluation.acoustics.filters import butterworth
+from evaluation.acoustics.filters import butterworth, filtered_bank
 from evaluation.acoustics.level import frame_powers, is_silent, to_db
 
 __all__ = ["decay_time_s"]
@@ -32,11 +31,12 @@ def decay_time_s(samples: np.ndarray, sample_rate_hz: int) -> float | None:
         return None
     rates: list[float] = []
     signal = samples.astype(np.float64)
-    for centre in CENTRES_HZ:
-        if centre * 2**0.5 >= sample_rate_hz / 2:
-            continue
-        band = butterworth(2, (centre / 2**0.5, centre * 2**0.5), "bandpass", sample_rate_hz)
-        filtered = np.asarray(sosfilt(band, signal))
+    bank = [
+        butterworth(2, (centre / 2**0.5, centre * 2**0.5), "bandpass", sample_rate_hz)
+        for centre in CENTRES_HZ
+        if centre * 2**0.5 < sample_rate_hz / 2
+    ]
+    for filtered in filtered_bank(bank, signal):
         rates += _rates(to_db(frame_powers(filtered, sample_rate_hz, frame_s=FRAME_S, step_s=STEP_S)))
     if len(rates) < MIN_DECAYS:
         return None
@@ -50,7 +50,8 @@ def _rates(levels_db: np.ndarray) -> list[float]:
     starts = np.flatnonzero(falling[1:] & ~falling[:-1])
     ends = np.flatnonzero(~falling[1:] & falling[:-1])
     loudest, found = float(smooth.max()), []
-    for start, end in zip(starts, ends, strict=True):
+    enough = (ends - starts + 1 >= RUN_FRAMES) & (smooth[starts] - smooth[ends] >= MIN_FALL_DB)
+    for start, end in zip(starts[enough], ends[enough], strict=True):
         run = smooth[start : end + 1]
         run = run[run > loudest - RANGE_DB]
         if len(run) >= RUN_FRAMES and run[0] - run[-1] >= MIN_FALL_DB:

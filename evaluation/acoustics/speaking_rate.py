@@ -7,9 +7,9 @@ with a dip of 2 dB before the next one. Here the envelope is that of 300 to 3300
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import find_peaks, sosfiltfilt
+from scipy.signal import find_peaks
 
-from evaluation.acoustics.filters import butterworth
+from evaluation.acoustics.filters import butterworth, filtered_both_ways
 from evaluation.acoustics.level import is_silent, to_db
 
 __all__ = ["syllables_per_s"]
@@ -26,8 +26,8 @@ def syllables_per_s(samples: np.ndarray, sample_rate_hz: int) -> float | None:
     """Syllable nuclei per second of clip, pauses included; None for a silent clip or one under 0.5 s."""
     if len(samples) < 0.5 * sample_rate_hz or is_silent(samples, sample_rate_hz):
         return None
-    band = sosfiltfilt(butterworth(2, BAND_HZ, "bandpass", sample_rate_hz), samples.astype(np.float64))
-    power = sosfiltfilt(butterworth(2, ENVELOPE_HZ, "lowpass", sample_rate_hz), np.square(band))
+    band = filtered_both_ways(butterworth(2, BAND_HZ, "bandpass", sample_rate_hz), samples.astype(np.float64))
+    power = filtered_both_ways(butterworth(2, ENVELOPE_HZ, "lowpass", sample_rate_hz), np.square(band))
     levels = to_db(np.maximum(power[:: int(STEP_S * sample_rate_hz)], 0.0))
     loud = float(np.percentile(levels, 95))
     if loud <= -95.0:

@@ -16,7 +16,17 @@ EXAMPLE = "audiolm-audit audit --limit 4 --out runs/first"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
-    parser.add_argument("--system", metavar="FOLDER", help="judge an outside system's files as they are, no prompts")
+    parser.add_argument(
+        "--system",
+        metavar="FOLDER",
+        help="judge an outside system's files: with --prompts as its continuations of these, <utterance id>.wav, beside"
+        " the recordings and another speaker's continuation; without --prompts as they are",
+    )
+    parser.add_argument(
+        "--joined",
+        action="store_true",
+        help="with --prompts and --system: each file starts with its prompt; cut it off",
+    )
     parser.add_argument(
         "--scorers", nargs="+", metavar="NAME", help="only these (see doctor); default: all that are ready"
     )

@@ -7,6 +7,7 @@ import json
 
 from evaluation.discovery import discover_generators
 from evaluation.doctor import diagnose
+from evaluation.outside_files import OutsideFilesEntry
 from evaluation.prompts_source import embedded_manifest
 from evaluation.provenance import describe_machine, package_versions
 from evaluation.selftest import run_oracles
@@ -30,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     width = max(len(line["name"]) for line in lines)
     for line in lines:
-        extra = (
-            f" (pip install 'audiolm-audit[{line['extra']}]')" if line["state"] == "missing" and line["extra"] else ""
-        )
+        remedy = f"pip install 'audiolm-audit[{line['extra']}]'"
+        untold = line["state"] == "missing" and line["extra"] and remedy not in line["sentence"]
+        extra = f" ({remedy})" if untold else ""
         print(f"{line['state']:<8}  {line['name']:<{width}}  {line['sentence']}{extra}")
     return 0
 
@@ -56,8 +57,13 @@ def _selftest(as_json: bool) -> int:
 
 
 def _system_line(name: str) -> dict[str, str]:
+    entry = discover_generators()[name]
+    if isinstance(entry, OutsideFilesEntry):
+        joined = " --joined" if entry.joined else ""
+        sentence = f"an outside system's files by prompt: audit --prompts PATH --system FOLDER{joined}"
+        return {"name": f"system {name}", "state": "ready", "sentence": sentence, "extra": ""}
     try:
-        system = discover_generators()[name].load("nano", "cpu")
+        system = entry.load("nano", "cpu")
     except (ImportError, OSError, ValueError, RuntimeError) as error:
         return {"name": f"system {name}", "state": "missing", "sentence": str(error), "extra": ""}
     sentence = f"checkpoint nano, {system.sample_rate_hz} Hz, roles {', '.join(system.roles)}"

@@ -9,11 +9,14 @@ from pathlib import Path
 from evaluation.at_size.storage import is_address
 from evaluation.config import RunConfig
 from evaluation.engines import ENGINES, EngineOptions, cpu_count
+from evaluation.outside_files import FILES, JOINED
 from evaluation.prompts_source import EMBEDDED
 
 CONTINUATION_S = 4.0
 MAX_WORKERS = 8
 """Default limit; each worker holds its own scorers in memory."""
+
+OUR_SYSTEM = "audiolm"
 
 STEERING = ("resume", "json", "workers", "engine", "address", "gpus_per_worker", "item_limit", "usual_workers")
 """What only steers a call and shapes no number."""
@@ -90,19 +93,20 @@ def engine_options(args: argparse.Namespace) -> EngineOptions:
 def config_of(args: argparse.Namespace) -> RunConfig:
     """The run that the options ask for; paths are made absolute, so that a resume may start elsewhere."""
     recorded = getattr(args, "system", None)
-    if args.prompts and recorded:
-        raise ValueError(
-            "--prompts and --system exclude each other; audit our model on prompts or outside files as they are"
-        )
-    prompts = "" if recorded else str(Path(args.prompts).resolve()) if args.prompts else EMBEDDED
+    both = bool(args.prompts and recorded)
+    joined = getattr(args, "joined", False)
+    if joined and not both:
+        raise ValueError("--joined says that the files of --system start with their --prompts; name both")
+    prompts = "" if recorded and not both else str(Path(args.prompts).resolve()) if args.prompts else EMBEDDED
     scorers = getattr(args, "scorers", None) or []
     outside = str(recorded) if is_address(recorded or "") else str(Path(recorded).resolve()) if recorded else ""
     return RunConfig(
         prompts=prompts,
-        recorded=outside,
+        recorded="" if both else outside,
         split=args.split,
         limit=args.limit,
-        checkpoint=args.checkpoint,
+        system=(JOINED if joined else FILES) if both else OUR_SYSTEM,
+        checkpoint=outside if both else args.checkpoint,
         device=args.device,
         seed=args.seed,
         seconds=seconds_of(args),

@@ -13,7 +13,7 @@ from evaluation.bootstrap import Resampler
 from evaluation.frames import read_generations, read_scores
 from evaluation.multiplicity import METHODS
 from evaluation.run_folder import RunFolder
-from evaluation.slices import slice_table
+from evaluation.slices import NO_RECORDINGS, slice_table
 from evaluation.table_rows import read_rows
 from evaluation.whole_files import whole_file
 
@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for row in rows:
         print(_line(row))
+    if any(NO_RECORDINGS in row["method"] for row in rows):
+        print(NO_RECORDINGS)
     print(f"table: {folder.path / 'slices.parquet'}")
     return 0
 
@@ -73,7 +75,11 @@ def _line(row: Mapping[Any, Any]) -> str:
     where = f"{row['axis']}={row['group']}"
     interval = f" [{row['excess_low']:+.3f}, {row['excess_high']:+.3f}]" if math.isfinite(row["excess_low"]) else ""
     test = row["status"] if row["status"] != "ok" else f"gap {row['gap']:+.3f}, adjusted p {row['p_adjusted']:.3g}"
+    if NO_RECORDINGS in row["method"]:
+        against = f"{row['estimate']:.3f}{interval.replace('+', '')}"
+    else:
+        against = f"{row['estimate']:.3f}, recordings {row['reference']:.3f}, excess {row['excess']:+.3f}{interval}"
     return (
-        f"{where:<34} {row['measure']:<26} {row['role']:<12} {row['estimate']:.3f}, recordings {row['reference']:.3f},"
-        f" excess {row['excess']:+.3f}{interval}  {row['n_speakers']} speakers, {row['n_items']} clips: {test}"
+        f"{where:<34} {row['measure']:<26} {row['role']:<12} {against}"
+        f"  {row['n_speakers']} speakers, {row['n_items']} clips: {test}"
     )

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from evaluation.aggregation import PAIRED_PREFIX
+from evaluation.cli.run_options import split_names
 from evaluation.run_folder import RunFolder
 from evaluation.table_queries import rows_where
 
@@ -33,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measures", nargs="+", default=[], metavar="NAME", help="only these scorers or scorer/measure; default: all"
     )
+    parser.add_argument(
+        "--paired",
+        action="store_true",
+        help="also the rows paired:..., continuation minus shuffled on the same prompts",
+    )
     parser.add_argument("--roles", nargs="+", default=[], metavar="ROLE", help="only these; default: all of the run")
     parser.add_argument("--json", action="store_true", help="print one row per measure and role as JSON")
 
@@ -40,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.run_folder)
     folder.require()
-    rows = measure_rows(folder, args.measures, args.roles)
+    rows = measure_rows(folder, split_names(args.measures), split_names(args.roles))
+    if not (args.paired or args.measures or args.json):
+        rows = [row for row in rows if not row["scorer"].startswith(PAIRED_PREFIX)]
     if not rows:
         raise ValueError(f"{args.run_folder}: no measure has that name or role; leave --measures and --roles out")
     print(json.dumps(rows) if args.json else markdown(rows))

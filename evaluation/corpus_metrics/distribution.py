@@ -65,6 +65,8 @@ MEASURES = (
          " recordings", "Wan et al. 2018 (GE2E encoder)"),
 )  # fmt: skip
 
+SET_NAMES = tuple(measure.name for measure in MEASURES)
+
 SPEC = MetricSpec(
     name="distribution",
     title="Distance between generated speech and recordings as sets",
@@ -98,13 +100,17 @@ class Distribution:
         encoder = find_encoder().load(view.device)
         reference = _features(view, view.of_role("reference"), encoder)
         if len(reference.mel) < 2 * MIN_CLIPS:
-            return CorpusResult()
+            reason = f"needs {2 * MIN_CLIPS} recordings and this run has {len(reference.mel)}"
+            present = [role for role in ROLES if view.of_role(role)]
+            return CorpusResult(sets=[one for role in present for one in _none(role, SET_NAMES, reason)])
         found: list[SetValue] = _diversity("reference", reference)
         for role in ROLES:
             records = view.of_role(role)
             if len(records) >= MIN_CLIPS:
                 judged = _features(view, records, encoder)
                 found += _compare(role, reference, judged, view.seed) + _diversity(role, judged)
+            elif records:
+                found += _none(role, SET_NAMES, f"needs {MIN_CLIPS} clips and this role has {len(records)}")
         return CorpusResult(sets=found)
 
     def status(self) -> tuple[str, str]:
@@ -165,13 +171,15 @@ def _compare(role: str, reference: _Set, judged: _Set, seed: int) -> list[SetVal
                                          _less(judged.voice, judged.voice_speakers, name), spread),
         )  # fmt: skip
         found.append(value("kernel_voice", interval))
+    else:
+        found += _none(role, ["kernel_voice"], f"fewer than {MIN_CLIPS} recordings or clips hold enough speech")
     return found
 
 
 def _diversity(role: str, judged: _Set) -> list[SetValue]:
     names = np.array(judged.voice_speakers)
     if len(set(names.tolist())) < 3:
-        return []
+        return _none(role, ["voice_diversity"], "needs three speakers with enough speech")
 
     def mean_distance(vectors: np.ndarray, whose: np.ndarray) -> float:
         other = whose[:, None] != whose[None]
@@ -183,6 +191,12 @@ def _diversity(role: str, judged: _Set) -> list[SetValue]:
     interval = jackknife(mean_distance(judged.voice, names), names.tolist(), without, low=0.0)
     return [SetValue(role=role, measure="voice_diversity", interval=interval, n_items=len(names),
                      n_speakers=len(set(names.tolist())))]  # fmt: skip
+
+
+def _none(role: str, names: Sequence[str], reason: str) -> list[SetValue]:
+    """Measures that this role has no value of, and why: rows that stay in every table."""
+    nothing = Interval(np.nan, np.nan, np.nan, f"no value: {reason}")
+    return [SetValue(role=role, measure=name, interval=nothing, n_items=0, n_speakers=0) for name in names]
 
 
 def _less(items: np.ndarray, speakers: Sequence[str], name: str) -> np.ndarray:

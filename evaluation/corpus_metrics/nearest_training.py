@@ -94,7 +94,10 @@ def _named() -> str:
 
 
 def _limit() -> int:
-    return int(os.environ.get("AUDIOLM_TRAINING_LIMIT") or LIMIT)
+    given = os.environ.get("AUDIOLM_TRAINING_LIMIT") or str(LIMIT)
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"AUDIOLM_TRAINING_LIMIT is {given!r}; give a number of training utterances")
+    return int(given)
 
 
 def _training(view: CorpusView) -> list[Utterance] | str:

@@ -89,7 +89,10 @@ def design_cells(items: Sequence[AbxItem], usable: Sequence[bool], design: AbxDe
             ]
     if not cells:
         need = "two items of one phone and one of another" if design.mode == "within" else "a second speaker's item"
-        raise ValueError(f"no ABX triplet: no context ({design.context}) of any speaker holds {need}; use more speech")
+        wider = ", or compare phones whatever stands beside them: --context any" if design.context != "any" else ""
+        raise ValueError(
+            f"no ABX triplet: no context ({design.context}) of any speaker holds {need}; use more speech{wider}"
+        )
     speakers = tuple(sorted({cell.speaker for cell in cells} | {cell.x_speaker for cell in cells}))
     return _flatten(cells, speakers)
 

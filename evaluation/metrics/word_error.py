@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from unicodedata import name
 
 from evaluation.asr import Transcriber, find_recogniser
 from evaluation.asr.normalisers import plain, seed_tts, whisper_english
 from evaluation.asr.text_alignment import align_words, count_operations, longest_insertion
 from evaluation.metrics import Measure, MetricSpec, Noted, Outcome, ScoreInput, Skipped
 
-__all__ = ["METRIC", "WordErrorScorer", "count_errors", "has_loop", "normalise", "seed_tts_error_rate"]
+__all__ = ["METRIC", "WordErrorScorer", "count_errors", "has_loop", "normalise", "seed_tts_error_rate", "why_not"]
 
 SOURCE = "Levenshtein alignment (jiwer) after Whisper's English normaliser (Radford et al. 2022, appendix C)"
 PLAIN_SOURCE = "Levenshtein alignment (jiwer) of lower-case texts without punctuation"
@@ -167,6 +168,17 @@ def seed_tts_error_rate(transcript: str, heard: str) -> float:
     return float(jiwer.process_words(seed_tts(transcript), seed_tts(heard)).wer)
 
 
+def why_not(transcript: str) -> str:
+    """Why no word error can be had of a transcript; empty where it can."""
+    if not normalise(transcript):
+        return "transcript has no words; give the text that was spoken"
+    letters = [character for character in transcript if character.isalpha()]
+    latin = sum(name(character, "").startswith("LATIN") for character in letters)
+    if 2 * latin < len(letters):
+        return "transcript is not in Latin letters; recogniser and normaliser are English"
+    return ""
+
+
 def _all_measures(transcript: str, heard: str) -> dict[str, float]:
     beside = count_errors(plain(transcript), plain(heard))
     return {
@@ -185,14 +197,13 @@ class WordErrorScorer:
         self.texts: dict[str, str] = {}
 
     def __call__(self, inputs: Sequence[ScoreInput]) -> list[Outcome]:
-        judged = [item for item in inputs if normalise(item.transcript or "")]
+        reasons = [why_not(item.transcript or "") for item in inputs]
+        judged = [item for item, reason in zip(inputs, reasons, strict=True) if not reason]
         heard = dict(zip((id(item) for item in judged), self._transcriber([one.clip for one in judged]), strict=True))
         self.texts = {item.item_id: heard[id(item)] for item in judged}
         return [
-            self._outcome(item.transcript or "", heard[id(item)])
-            if id(item) in heard
-            else Skipped("transcript has no words; give the text that was spoken")
-            for item in inputs
+            self._outcome(item.transcript or "", heard[id(item)]) if id(item) in heard else Skipped(reason)
+            for item, reason in zip(inputs, reasons, strict=True)
         ]
 
     def _outcome(self, transcript: str, heard: str) -> Noted:
