@@ -217,3 +217,15 @@ def test_the_wait_policy_is_set_before_any_numerical_library_is_loaded() -> None
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("verb", "told"), [("audit", "with --resume goes on"), ("table", "can be run again")])
+def test_who_interrupts_is_told_how_to_go_on(
+    verb: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evaluation.cli._called", stopped)
+    assert main([verb]) == 130
+    assert told in capsys.readouterr().err

@@ -53,6 +53,8 @@ VERBS = {
 EXIT_USAGE, EXIT_INTERRUPTED, EXIT_ENDED = 2, 130, 143
 FOREIGN_VERBS = ("train", "codec", "verify", "compare")
 """Verbs whose module has a ``main`` of its own."""
+RESUMING_VERBS = ("audit", "generate", "train")
+"""Verbs that go on with a stopped run when they are told to; the others are simply run again."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,7 +87,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         return error.code if isinstance(error.code, int) else EXIT_USAGE
     except (KeyboardInterrupt, Terminated) as error:
         was, code = ("interrupted", EXIT_INTERRUPTED) if isinstance(error, KeyboardInterrupt) else ("ended", EXIT_ENDED)
-        print(f"{was}; the same command with --resume goes on from here", file=sys.stderr)
+        told = "with --resume goes on from here" if verb in RESUMING_VERBS else "can be run again"
+        print(f"{was}; the same command {told}", file=sys.stderr)
         return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
