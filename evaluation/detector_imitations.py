@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from detectors.preparation import resample
+from evaluation.detector_codecs import own_codec
 
 __all__ = ["IMITATIONS", "band_filled", "codec_bent", "images", "mel_inverted", "phase_blurred", "transform_coded"]
 
@@ -154,14 +154,6 @@ def band_filled(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _at_level(sound.numpy(), samples)
 
 
-@cache
-def _own_codec() -> Any:
-    from audiolm.codec import SoundStream
-    from evaluation.detector_codecs import OWN
-
-    return SoundStream.load(OWN).eval()
-
-
 def _bent(codec: Any, rng: np.random.Generator) -> Any:
     """A copy whose decoder's weights are moved, each output channel by a gain and each weight by noise."""
     twin = copy.deepcopy(codec)
@@ -177,7 +169,7 @@ def _bent(codec: Any, rng: np.random.Generator) -> Any:
 
 def codec_bent(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Through our codec with a bent decoder or at another rate, at a drawn depth; sometimes mixed with what went in."""
-    codec, rate_hz = _own_codec(), RATE_HZ
+    codec, rate_hz = own_codec(), RATE_HZ
     how = rng.random()
     if how < 0.7:
         rate_hz = round(RATE_HZ * float(rng.choice(BEND_RATES)) * float(rng.uniform(0.97, 1.03)))

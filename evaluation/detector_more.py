@@ -120,7 +120,9 @@ def _mixed(texts: Path, count: int, seed: int) -> Iterable[LabelledClip]:
     for number in range(count):
         rng = _rng(seed, "mixed", number)
         sentence_id, text = sentences[int(rng.integers(len(sentences)))]
-        shares = dict(zip(KOKORO_VOICES, map(float, rng.dirichlet([0.6] * len(KOKORO_VOICES))), strict=True))
+        shares: dict[str, float] = dict(
+            zip(KOKORO_VOICES, map(float, rng.dirichlet([0.6] * len(KOKORO_VOICES))), strict=True)
+        )
         samples = trimmed(AudioClip(*speak_kokoro_mix(text, shares, rng)), rng)
         if samples is not None:
             yield LabelledClip(
