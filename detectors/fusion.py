@@ -25,7 +25,7 @@ __all__ = ["DETECTOR", "SHIPPED", "FusionDetector", "fit_fusion"]
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 SHIPPED = PRETRAINED / "fusion"
-PART_NAMES = ("lfcc_gmm", "lfcc_lcnn", "mel_cnn", "mel_kinds", "spectral_statistics")
+PART_NAMES = ("fine_statistics", "lfcc_gmm", "lfcc_lcnn", "mel_cnn", "mel_kinds")
 """What a fusion may be made of: the detectors of one network or mixture."""
 RIDGE = 1e-2
 

@@ -30,6 +30,7 @@ BONA_FIDE_KINDS = 2
 _GENERATORS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("griffin_lim", "lpc_vocoder", "cepstral_vocoder", "world", "phase_rebuilt"), "signal_vocoder"),
+        **dict.fromkeys(("mel_inverted", "phase_blurred"), "signal_vocoder"),
         **dict.fromkeys(("flite", "espeak", "festival", "festival_hts"), "rule_voice"),
         **dict.fromkeys(
             ("neural_codec", "neural_codec_stft", "neural_codec_staged", "neural_codec_24k", "codec_other_rate"),

@@ -23,6 +23,8 @@ TITLES = {
     "lfcc_gmm": "Gaussian mixtures over linear-frequency cepstra",
     "lfcc_lcnn": "light convolutional network over linear-frequency spectra",
     "graph_attention": "graph-attention network over a spectrum of high time resolution",
+    "mel_kinds": "log-mel convolutional detector with an output per kind of sound",
+    "fine_statistics": "network over the statistics of bands and of a sound's fine structure",
     "fusion": "weighted sum of the detectors in the folders beside this one",
 }
 

@@ -29,8 +29,12 @@ class NetworkDetector(WindowedDetector):
         config: Mapping[str, Any],
         folder: Path | None,
     ) -> None:
+        import torch
+
         super().__init__(Calibration.from_dict(config["calibration"]), config, folder)
-        self.name, self.network, self._features = name, network.eval(), features
+        # Convolutions on one window at a time take half as long with the channels last in memory.
+        self.network = network.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.name, self._features = name, features
 
     def score_window(self, samples: np.ndarray) -> float:
         """Logit of 1 to 2 s at 16 kHz, float32 ``[time]``; higher = more likely bona fide."""

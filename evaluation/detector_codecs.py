@@ -7,6 +7,7 @@ scale of time, and leaves its traces elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from audiolm.checkpoint import weights_digest
 from audiolm.codec import SoundStream
 from detectors.preparation import resample
 
-__all__ = ["codecs"]
+__all__ = ["codecs", "own_codec"]
 
 OWN = Path(audiolm.__file__).parent / "pretrained" / "nano" / "codec"
 OWN_CODEC = "own_codec"
@@ -25,6 +26,12 @@ LEVELS = (12, 12, 8, 4)
 OTHER_RATE = "codec_other_rate"
 OTHER_RATES_HZ = (11_025, 12_800, 20_000, 22_050, 24_000)
 RATE_HZ = 16_000
+
+
+@cache
+def own_codec() -> SoundStream:
+    """The shipped model's codec."""
+    return SoundStream.load(OWN).eval()
 
 
 def _resynthesiser(folder: Path) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:

@@ -30,7 +30,16 @@ from evaluation.frames import read_generations
 from evaluation.manifest import read_utterances
 from evaluation.records import Utterance
 
-__all__ = ["DataSizes", "build_clips", "generated_clips", "mode_clips", "noise_recordings"]
+__all__ = [
+    "TEXTS",
+    "DataSizes",
+    "build_clips",
+    "further_recordings",
+    "generated_clips",
+    "mode_clips",
+    "noise_recordings",
+    "trimmed",
+]
 
 logger = logging.getLogger(__name__)
 Resynthesiser = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -101,6 +110,11 @@ def build_clips(
     base = [*recorded, *vocoded, *spoken]
     parts = [base, *_resynthesised(recorded, cache, sizes, seed, codecs), own]
     return [clip for part in parts for clip in (*part, *(_sent(part, cache, seed) if sent else ()))]
+
+
+def further_recordings(corpus: Path, seed: int) -> list[LabelledClip]:
+    """The recordings once more, with another ``seed`` other stretches of them."""
+    return list(_recorded(_usable(read_utterances(corpus / "manifest.csv")), seed))
 
 
 def _resynthesised(
@@ -194,7 +208,7 @@ def _usable(utterances: Iterable[Utterance]) -> list[Utterance]:
     ]
 
 
-def _trimmed(clip: AudioClip, rng: np.random.Generator) -> np.ndarray | None:
+def trimmed(clip: AudioClip, rng: np.random.Generator) -> np.ndarray | None:
     """Up to 5 s of speech at 16 kHz from a random place; None where there is too little."""
     samples = clip.at_rate(RATE_HZ).samples
     first, past = speech_span(active_frames(samples))
@@ -207,7 +221,7 @@ def _trimmed(clip: AudioClip, rng: np.random.Generator) -> np.ndarray | None:
 
 def _recorded(utterances: Sequence[Utterance], seed: int) -> Iterable[LabelledClip]:
     for utterance in utterances:
-        samples = _trimmed(AudioClip.from_file(utterance.audio_path), _rng(seed, "crop", utterance.utterance_id))
+        samples = trimmed(AudioClip.from_file(utterance.audio_path), _rng(seed, "crop", utterance.utterance_id))
         if samples is not None:
             yield LabelledClip(
                 samples=samples,
@@ -252,7 +266,7 @@ def _one_sentence(voice: Voice, sentence_id: str, text: str, split: str, seed: i
     except ValueError as error:
         logger.warning("left out: %s", error)
         return
-    samples = _trimmed(clip, _rng(seed, voice.program, voice.name, sentence_id))
+    samples = trimmed(clip, _rng(seed, voice.program, voice.name, sentence_id))
     if samples is not None:
         yield LabelledClip(
             samples=samples,
@@ -279,7 +293,7 @@ def generated_clips(folder: Path, splits: dict[str, str], seed: int) -> Iterable
         except AudioError as error:
             logger.warning("left out: %s", error)
             continue
-        samples = _trimmed(clip, _rng(seed, record.role, str(record.seed), record.utterance_id))
+        samples = trimmed(clip, _rng(seed, record.role, str(record.seed), record.utterance_id))
         if samples is not None:
             yield LabelledClip(
                 samples=samples,
@@ -303,7 +317,7 @@ def mode_clips(folder: Path, recorded: Sequence[LabelledClip], seed: int) -> Ite
         source = sources.get(str(tag.get("utterance_id")))
         if generator == BONA_FIDE or source is None:
             continue
-        samples = _trimmed(AudioClip.from_file(path), _rng(seed, path.parent.name, path.name))
+        samples = trimmed(AudioClip.from_file(path), _rng(seed, path.parent.name, path.name))
         if samples is not None:
             yield replace(source, samples=samples, generator=generator, condition="raw")
 

@@ -30,6 +30,7 @@ from detectors.channels import CHANNELS, through_channel
 from detectors.error_rates import bayes_threshold
 from detectors.feature_training import FeatureSet, fit_on_features
 from detectors.features import SAMPLE_RATE_HZ, log_mel
+from detectors.fine_statistics import ALL_STATISTICS, WIDTH, all_statistics
 from detectors.fusion import FusionDetector, fit_fusion
 from detectors.kinds import KINDS
 from detectors.labelled import LabelledClip, count_clips
@@ -40,7 +41,6 @@ from detectors.networks.graph_attention import GraphAttentionNetwork
 from detectors.networks.lcnn import Lcnn
 from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 from detectors.networks.statistics import StatisticsNetwork
-from detectors.statistics_features import spectral_statistics
 from detectors.training import TrainConfig
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector
 from evaluation.detector_windows import WindowSet
@@ -50,7 +50,9 @@ __all__ = [
     "FusionPlan",
     "Part",
     "channelled",
+    "compact",
     "features_of",
+    "operating_point",
     "fit_part",
     "fuse",
     "score_parts",
@@ -61,12 +63,14 @@ __all__ = [
 logger = logging.getLogger(__name__)
 CHANNELS_OF_TESTS = tuple(name for name in CHANNELS if name != "low_pass")
 BASE: Mapping[str, Any] = {
-    "version": "3",
+    "version": "4",
     "polarity": "higher = more likely bona fide",
     "unit": "natural-log likelihood ratio of bona fide against synthetic, in nats",
     "threshold_llr": bayes_threshold(),
     "threshold_source": "Bayes threshold of ASVspoof 5: share of synthetic 0.05, miss costs 1, false alarm 10",
 }
+FALSE_ALARMS = 0.01
+"""Share of genuine clips of the calibration speakers that may fall below the operating point."""
 IDENTITY = Calibration(scale=1.0, offset=0.0, independent_bona=1, independent_synth=1)
 
 
@@ -83,11 +87,12 @@ class FusionPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One detector of the fusion: features of windows, and a new network (None: Gaussian mixtures)."""
+    """One detector of the fusion: features of windows, a new network (None: Gaussian mixtures), how it is trained."""
 
     features: Callable[[Tensor], Tensor]
     network: Callable[[], nn.Module] | None = None
     learning_rate: float = 2e-3
+    batch: int = 48
 
 
 def _warm_mel_cnn() -> MelCnn:
@@ -105,7 +110,9 @@ PARTS: Mapping[str, Part] = {
     "lfcc_gmm": Part(features=log_linear),
     "lfcc_lcnn": Part(features=log_linear, network=Lcnn),
     "graph_attention": Part(features=wideband, network=GraphAttentionNetwork),
-    "spectral_statistics": Part(features=spectral_statistics, network=StatisticsNetwork),
+    "fine_statistics": Part(
+        features=all_statistics, network=lambda: StatisticsNetwork(ALL_STATISTICS, WIDTH), batch=128
+    ),
 }
 
 
@@ -132,9 +139,20 @@ def fit_part(
         network = part.network()
     if isinstance(network, StatisticsNetwork):
         network.adapt(training.features.float())
-    config = TrainConfig(seed=plan.seed, steps=plan.steps[name], learning_rate=part.learning_rate, check_every=150)
+    config = TrainConfig(
+        seed=plan.seed,
+        steps=plan.steps[name],
+        learning_rate=part.learning_rate,
+        check_every=150,
+        batch=part.batch,
+    )
     fit_on_features(network, training, held, config)
-    return dict(network.state_dict())
+    return compact(network.state_dict())
+
+
+def compact(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices and kernels as float16, the rest as it is: half the bytes. A network widens them again as it loads."""
+    return {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
 
 
 def _mixtures(training: FeatureSet, plan: FusionPlan) -> dict[str, Tensor]:
@@ -252,6 +270,20 @@ def score_windows(parts: Mapping[str, WindowedDetector], windows: WindowSet) -> 
     return np.asarray([[part.score_window(sound) for part in parts.values()] for sound in sounds])
 
 
+def operating_point(held: Sequence[ScoredClip], calibration: Calibration) -> dict[str, Any]:
+    """Threshold in nats, and where it is from: as many fakes caught as a given share of false alarms allows.
+
+    Half-way between the clips on its two sides; never below the Bayes threshold, where the ratio itself says so.
+    """
+    genuine = sorted(float(calibration(item.raw)) for item in held if item.clip.is_bona_fide and not item.reason)
+    below = int(FALSE_ALARMS * len(genuine))
+    allowed = (genuine[below - 1] + genuine[below]) / 2 if below else -np.inf
+    if allowed <= BASE["threshold_llr"]:
+        return {name: BASE[name] for name in ("threshold_llr", "threshold_source")}
+    source = f"{below} of {len(genuine)} genuine clips of the calibration speakers, raw and through channels, lie below"
+    return {"threshold_llr": round(allowed, 4), "threshold_source": source}
+
+
 def write_part(
     folder: Path,
     weights: Mapping[str, Tensor],
@@ -263,10 +295,12 @@ def write_part(
     """Write a detector's folder from its scores on held-out and test clips; gives the pooled measures."""
     held, test = scored
     calibration = calibration or calibrate(held)
-    rows = error_table(test, calibration, BASE["threshold_llr"])
+    threshold = operating_point(held, calibration)
+    rows = error_table(test, calibration, threshold["threshold_llr"])
     pooled = pooled_measures(test, calibration)
     full = {
         **BASE,
+        **threshold,
         **extra,
         "calibration": calibration.to_dict(),
         "training": {

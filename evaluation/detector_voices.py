@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 
 from audiolm.audio import AudioClip
-from evaluation.detector_public import NEURAL_PROGRAMS, installed, speak_neural
+from evaluation.detector_public import KOKORO_VOICES, NEURAL_PROGRAMS, installed, speak_neural
 
 __all__ = ["VOICES", "Voice", "installed_voices", "speak"]
 
@@ -52,7 +52,7 @@ VOICES: tuple[Voice, ...] = (
     Voice(program="festival_hts", name="cmu_us_slt_arctic_hts", split="train"),
     Voice(program="piper", name="joe", split="train"),
     Voice(program="hibari", name="us", split="train"),
-    *(Voice(program="kokoro", name=name, split="train") for name in ("jf_alpha", "jf_gongitsune", "jm_kumo")),
+    *(Voice(program="kokoro", name=name, split="train") for name in KOKORO_VOICES),
     Voice(program="kokoro", name="jf_nezumi", split="held"),
     Voice(program="kokoro", name="jf_tebukuro", split="test"),
 )

@@ -29,7 +29,10 @@ logger = logging.getLogger(__name__)
 RATE_HZ, WINDOW_SAMPLES = 16_000, 32_000
 SPEEDS_PERCENT = (88, 92, 96, 104, 108, 112)
 SPEED_SHARE, ROOM_SHARE, OWN_CODEC_SHARE = 0.35, 0.12, 0.2
-HARD = ("hifigan", "codec_other_rate", "piper", "hibari", "kokoro", "own_continuation", "own_acoustic")
+HARD = (
+    *("hifigan", "codec_other_rate", "piper", "hibari", "kokoro", "own_continuation", "own_acoustic"),
+    *("phase_rebuilt", "phase_blurred", "mel_inverted", "codec_bent", "neural_drawn"),
+)
 """Drawn twice as often: what comes nearest to today's generators."""
 AUGMENT = AugmentConfig(noise_share=0.45, snr_db=(10.0, 45.0), low_pass_share=0.25, reverb_share=0.1, channel_share=0.4)
 

@@ -66,6 +66,7 @@ def test_discovery_finds_the_detector_and_only_these_modules_are_helpers():
     assert modules - set(found) == {
         *helpers.split(),
         "feature_training",
+        "fine_features",
         "kinds",
         "linear_features",
         "model_card",
