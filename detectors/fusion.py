@@ -99,10 +99,10 @@ class FusionDetector(WindowedDetector):
         Each part is calibrated by itself. All parts everywhere would cost too much.
         """
         ratios = self._ratios(self.frame_part, samples, windows)
-        starts, ends = (
-            (np.asarray(column) / SAMPLE_RATE_HZ for column in zip(*windows, strict=True)) if windows else ((), ())
-        )
-        frames = list(zip(starts, ends, ratios, strict=True))
+        frames = [
+            (first / SAMPLE_RATE_HZ, past / SAMPLE_RATE_HZ, ratio)
+            for (first, past), ratio in zip(windows, ratios, strict=True)
+        ]
         found = seams(find_segments(frames, self.threshold_llr))
         near = [
             k for k, (begin, end, _) in enumerate(frames) if any(begin - AROUND_S < at < end + AROUND_S for at in found)

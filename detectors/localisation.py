@@ -54,7 +54,7 @@ def find_segments(frames: Sequence[tuple[float, float, float]], threshold_llr: f
         if not last and not pause and states[index] == states[index - 1]:
             continue
         joined = runs and first > 0 and starts[first] - ends[first - 1] <= LONGEST_GAP_S
-        start_s = places.get(first, starts[first]) if joined else starts[first]
+        start_s = places.get(first, float(starts[first])) if joined else starts[first]
         end_s = ends[index - 1] if last or pause else places[index]
         label = SYNTHETIC if states[first] else BONA_FIDE
         runs.append(
@@ -79,7 +79,8 @@ def _place(starts: np.ndarray, ends: np.ndarray, llrs: np.ndarray, run: tuple[in
     if near.size < 4 or starts[index] >= ends[index - 1]:
         return guess
     begin, end, llr = starts[near], ends[near], llrs[near]
-    lowest, highest = max(guess - REACH_S, centres[near[0]]), min(guess + REACH_S, centres[near[-1]])
+    lowest = max(guess - REACH_S, float(centres[near[0]]))
+    highest = min(guess + REACH_S, float(centres[near[-1]]))
     best, place = np.inf, guess
     for candidate in np.sort(np.arange(lowest, highest + 1e-9, STEP_S)):
         before = np.clip((candidate - begin) / (end - begin), 0.0, 1.0)
