@@ -19,6 +19,8 @@ import numpy as np
 from detectors import Verdict
 from detectors.artefacts import read_config, reading
 from detectors.calibration import Calibration
+from detectors.features import SAMPLE_RATE_HZ
+from detectors.localisation import AROUND_S, find_segments, seams
 from detectors.windowed import WindowedDetector
 
 __all__ = ["DETECTOR", "SHIPPED", "FusionDetector", "fit_fusion"]
@@ -92,8 +94,27 @@ class FusionDetector(WindowedDetector):
         return self.score_windows(samples, [(0, samples.size)])[0]
 
     def score_frames(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> list[float]:
-        """By the part named ``frame_part``, calibrated by itself: the others would cost too much."""
-        part = self.parts[self.frame_part]
+        """By the part named ``frame_part``; near the seams that it finds, by all, which place them better.
+
+        Each part is calibrated by itself. All parts everywhere would cost too much.
+        """
+        ratios = self._ratios(self.frame_part, samples, windows)
+        frames = [
+            (first / SAMPLE_RATE_HZ, past / SAMPLE_RATE_HZ, ratio)
+            for (first, past), ratio in zip(windows, ratios, strict=True)
+        ]
+        found = seams(find_segments(frames, self.threshold_llr))
+        near = [
+            k for k, (begin, end, _) in enumerate(frames) if any(begin - AROUND_S < at < end + AROUND_S for at in found)
+        ]
+        chosen = [windows[k] for k in near]
+        others = [self._ratios(name, samples, chosen) for name in self.parts if name != self.frame_part]
+        for place, index in enumerate(near):
+            ratios[index] = (ratios[index] + sum(other[place] for other in others)) / len(self.parts)
+        return ratios
+
+    def _ratios(self, name: str, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> list[float]:
+        part = self.parts[name]
         scale, offset = part.calibration.scale, part.calibration.offset
         return [scale * score + offset for score in part.score_windows(samples, windows)]
 

@@ -124,6 +124,18 @@ def test_segments_are_the_best_of_all_paths():
         assert score(ours) == pytest.approx(best)
 
 
+def test_a_seam_inside_overlapping_windows_is_placed_by_their_mixture():
+    # A window of 1 s that lies across the seam has the two levels by its share of each side, and a little noise.
+    rng = np.random.default_rng(1)
+    for seam_s in (3.1, 4.35):
+        starts = np.arange(0.0, 7.0, 0.25)
+        before = np.clip(seam_s - starts, 0.0, 1.0)
+        llrs = 4.0 * before - 2.0 * (1.0 - before) + rng.normal(0.0, 0.3, starts.size)
+        frames = [(float(s), float(s + 1), float(x)) for s, x in zip(starts, llrs, strict=True)]
+        (found,) = seams(find_segments(frames, 0.0))
+        assert found == pytest.approx(seam_s, abs=0.1)
+
+
 def test_a_pause_ends_a_segment_and_is_no_seam():
     frames = [(0.0, 1.0, 5.0), (1.0, 2.0, 5.0), (9.0, 10.0, -9.0), (10.0, 11.0, -9.0)]
     segments = find_segments(frames, 0.0)
