@@ -238,7 +238,10 @@ def _as_type(where: str, hint: Any, value: Any) -> Any:
             raise CheckpointError(f"{where} is {_shown(value)}; give a list of {len(arguments)}")
         return tuple(_as_type(where, argument, entry) for argument, entry in zip(arguments, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise CheckpointError(f"{where} is a whole number beyond 1e308; give a smaller one") from error
     if hint in (int, float, str, bool) and (type(value) is not hint):
         raise CheckpointError(f"{where} is {_shown(value)}; give a value of type {hint.__name__}")
     return value

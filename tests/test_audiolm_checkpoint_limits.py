@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from audiolm.checkpoint import CheckpointError, build, load_part
+from audiolm.checkpoint import CheckpointError, build, config_from_dict, load_part
 from audiolm.codec.config import CodecConfig
 from audiolm.codec.soundstream import SoundStream
 from audiolm.delayed import DelayedConfig, DelayedStage
+from audiolm.generation_defaults import read_generation_defaults
+from audiolm.sampling import Recall
 from audiolm.stages import Stage
 from audiolm.transformer import TransformerConfig
 
@@ -129,3 +131,11 @@ def test_huge_files_are_refused_unread(codec: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not readable JSON"):
         (codec / "config.json").write_text('{"a": ' + "9" * 5_000 + "}")
         Stage.load(codec, "fine")
+
+
+def test_a_whole_number_too_large_for_a_float_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="Recall.share is a whole number beyond 1e308"):
+        config_from_dict(Recall, {"share": 10**400})
+    (tmp_path / "generation.json").write_text('{"guidance": ' + "9" * 400 + "}")
+    with pytest.raises(CheckpointError, match="whole number beyond 1e308"):
+        read_generation_defaults(tmp_path)
