@@ -27,12 +27,6 @@ class PauseLimit:
         self._pauses, self._longest = pauses, pauses.longest
         self._count = torch.tensor([_run_at_end(row[0], pauses.tokens) for row in known])
 
-    def of(self, rows: Sequence[int]) -> PauseLimit:
-        """The limit of some of the rows."""
-        part = object.__new__(PauseLimit)
-        part._pauses, part._longest, part._count = self._pauses, self._longest, self._count[list(rows)]
-        return part
-
     def applied(self, logits: Tensor) -> Tensor:
         """``[row, token]`` without the pause tokens in rows that have had enough of them."""
         full = self._count.to(logits.device) >= self._longest

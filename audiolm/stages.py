@@ -240,13 +240,13 @@ class Stage(nn.Module):
         self._check_span(rows, known, frames)
         draws = uniform_draws(list(generators), [n * levels for n in frames])
         may_end = may_end and layout.kind == "semantic"
-        limit = PauseLimit(pauses, known, layout.n_semantic) if pauses is not None and pauses.longest else None
+        limited = pauses if pauses is not None and pauses.longest else None
         drawn = by_groups(
             lambda group: self._draw(
                 [rows[i] for i in group],
                 draws[group, : max(frames[i] for i in group) * levels],
                 options,
-                limit.of(group) if limit else None,
+                PauseLimit(limited, [known[i] for i in group], layout.n_semantic) if limited else None,
                 may_end=may_end,
             ),
             len(rows),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detectors.fine_features import FINE_STATISTICS, fine_statistics
-from detectors.network_detector import NetworkDetector, load_network_detector
+from detectors.network_detector import NetworkEntry
 from detectors.statistics_features import STATISTICS, spectral_statistics
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-__all__ = ["ALL_STATISTICS", "DETECTOR", "SHIPPED", "WIDTH", "all_statistics"]
+__all__ = ["ALL_STATISTICS", "DETECTOR", "WIDTH", "all_statistics"]
 
-SHIPPED = Path(__file__).parent / "pretrained" / "fine_statistics"
 ALL_STATISTICS = STATISTICS + FINE_STATISTICS
 WIDTH = 256
 
@@ -26,22 +24,11 @@ def all_statistics(windows: Tensor) -> Tensor:
     return torch.cat([spectral_statistics(windows), fine_statistics(windows)], dim=1)
 
 
-class _Entry:
-    name = "fine_statistics"
+def _network() -> nn.Module:
+    from detectors.networks.statistics import StatisticsNetwork
 
-    def load(self, path: str | None = None, device: str = "cpu") -> NetworkDetector:
-        """The shipped detector, or the one saved in folder ``path``.
-
-        Raises:
-            ValueError: a file is missing, altered, or does not fit the network.
-        """
-        from detectors.networks.statistics import StatisticsNetwork
-
-        folder = Path(path) if path is not None else SHIPPED
-        return load_network_detector(
-            self.name, folder, lambda: StatisticsNetwork(ALL_STATISTICS, WIDTH), all_statistics, device
-        )
+    return StatisticsNetwork(ALL_STATISTICS, WIDTH)
 
 
-DETECTOR = _Entry()
+DETECTOR = NetworkEntry("fine_statistics", _network, all_statistics)
 """Picked up by :func:`detectors.discover`."""

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detectors.linear_features import log_linear
-from detectors.network_detector import NetworkDetector, load_network_detector
+from detectors.network_detector import NetworkEntry
 
-__all__ = ["DETECTOR", "SHIPPED"]
+if TYPE_CHECKING:
+    from torch import nn
 
-SHIPPED = Path(__file__).parent / "pretrained" / "lfcc_lcnn"
-
-
-class _Entry:
-    name = "lfcc_lcnn"
-
-    def load(self, path: str | None = None, device: str = "cpu") -> NetworkDetector:
-        """The shipped detector, or the one saved in folder ``path``.
-
-        Raises:
-            ValueError: a file is missing, altered, or does not fit the network.
-        """
-        from detectors.networks.lcnn import Lcnn
-
-        folder = Path(path) if path is not None else SHIPPED
-        return load_network_detector(self.name, folder, Lcnn, log_linear, device)
+__all__ = ["DETECTOR"]
 
 
-DETECTOR = _Entry()
+def _network() -> nn.Module:
+    from detectors.networks.lcnn import Lcnn
+
+    return Lcnn()
+
+
+DETECTOR = NetworkEntry("lfcc_lcnn", _network, log_linear)

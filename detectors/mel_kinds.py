@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detectors.features import log_mel
-from detectors.network_detector import NetworkDetector, load_network_detector
+from detectors.network_detector import NetworkEntry
 
-__all__ = ["DETECTOR", "SHIPPED"]
+if TYPE_CHECKING:
+    from torch import nn
 
-SHIPPED = Path(__file__).parent / "pretrained" / "mel_kinds"
-
-
-class _Entry:
-    name = "mel_kinds"
-
-    def load(self, path: str | None = None, device: str = "cpu") -> NetworkDetector:
-        """The shipped detector, or the one saved in folder ``path``.
-
-        Raises:
-            ValueError: a file is missing, altered, or does not fit the network.
-        """
-        from detectors.kinds import KINDS
-        from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
-
-        folder = Path(path) if path is not None else SHIPPED
-        shape = MelCnnConfig(outputs=len(KINDS))
-        return load_network_detector(self.name, folder, lambda: MelCnn(shape), log_mel, device)
+__all__ = ["DETECTOR"]
 
 
-DETECTOR = _Entry()
+def _network() -> nn.Module:
+    from detectors.kinds import KINDS
+    from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
+
+    return MelCnn(MelCnnConfig(outputs=len(KINDS)))
+
+
+DETECTOR = NetworkEntry("mel_kinds", _network, log_mel)

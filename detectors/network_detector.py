@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from detectors.windowed import WindowedDetector
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["NetworkDetector", "load_network_detector"]
+__all__ = ["NetworkDetector", "NetworkEntry"]
+
+PRETRAINED = Path(__file__).parent / "pretrained"
 
 
 class NetworkDetector(WindowedDetector):
@@ -46,15 +49,25 @@ class NetworkDetector(WindowedDetector):
             return float(self.network(self._features(window).to(device))[0])
 
 
-def load_network_detector(
-    name: str, folder: Path, network: Callable[[], nn.Module], features: Callable[[Tensor], Tensor], device: str
-) -> NetworkDetector:
-    """The detector saved in ``folder``; ``network`` makes a new one, whose weights are replaced.
+@dataclass(frozen=True, slots=True)
+class NetworkEntry:
+    """A detector of this kind as :func:`detectors.discover` picks it up.
 
-    Raises:
-        ValueError: a file is missing, altered, or does not fit the network.
+    ``network`` makes a new network (it imports what that takes), whose weights are replaced.
     """
-    config = read_config(folder)
-    with reading(folder):
-        filled = fitted(network, read_weights(folder, config), folder)
-        return NetworkDetector(name, filled.to(device), features, config, folder)
+
+    name: str
+    network: Callable[[], nn.Module]
+    features: Callable[[Tensor], Tensor]
+
+    def load(self, path: str | None = None, device: str = "cpu") -> NetworkDetector:
+        """The shipped detector, or the one saved in folder ``path``.
+
+        Raises:
+            ValueError: a file is missing, altered, or does not fit the network.
+        """
+        folder = Path(path) if path is not None else PRETRAINED / self.name
+        config = read_config(folder)
+        with reading(folder):
+            filled = fitted(self.network, read_weights(folder, config), folder)
+            return NetworkDetector(self.name, filled.to(device), self.features, config, folder)

@@ -21,7 +21,6 @@ __all__ = ["GENERATOR", "AudioLMGenerator", "load_model", "sampling_options"]
 STAGES = ("semantic", "coarse", "fine")
 FRAME_SAMPLES = 640
 """One semantic token, 40 ms at 16 kHz."""
-SEMANTIC_RATE_HZ = 25
 
 
 class AudioLMGenerator:
@@ -202,11 +201,13 @@ def sampling_options(
 
 
 def _pauses(own: Pauses, longest_s: float) -> Pauses:
+    from audiolm.stages import FRAME_RATE_HZ
+
     if not longest_s >= 0:
         raise ValueError(f"the longest pause is {longest_s} s; use 0 (any length) or more")
     if longest_s and not own.tokens:
         raise ValueError("this model's generation.json names no pause tokens, so pauses cannot be limited; use 0")
-    return replace(own, longest=max(1, round(longest_s * SEMANTIC_RATE_HZ)) if longest_s else None)
+    return replace(own, longest=max(1, round(longest_s * FRAME_RATE_HZ["semantic"])) if longest_s else None)
 
 
 def _per_stage(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
