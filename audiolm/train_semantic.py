@@ -17,6 +17,7 @@ from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, modu
 from audiolm.packed_speech import PackedSamples
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
+from audiolm.semantic.disturbances import Disturbances, disturbed
 from audiolm.semantic.features import frame_mask
 from audiolm.semantic.kmeans import RESTARTS, fit_centroids
 from audiolm.semantic.tokenizer import TokenizerConfig, W2vBertTokenizer
@@ -41,7 +42,8 @@ START_BATCHES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class W2vBertTraining:
-    """``batch`` crops of up to ``crop_s`` seconds per step; ``validation_crops``: fixed crops of held-out speech."""
+    """``batch`` crops of up to ``crop_s`` seconds per step; ``validation_crops``: fixed crops of held-out speech;
+    ``disturbances``: what training crops are heard through."""
 
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(steps=1500, learning_rate=1.5e-3, weight_decay=0.02)
@@ -49,6 +51,7 @@ class W2vBertTraining:
     batch: int = 10
     crop_s: float = 4.0
     validation_crops: int = 32
+    disturbances: Disturbances = field(default_factory=Disturbances)
     seed: int = 0
 
 
@@ -113,7 +116,7 @@ class W2vBertTask:
     def training_step(self, step: int) -> dict[str, float]:
         """One batch, drawn from (seed, step) alone, forwards, backwards and into the weights."""
         rng = np.random.default_rng([self.training.seed, step])
-        batch = self._batch(self.train, self.labels, self.chances, rng)
+        batch = self._disturbed(self._batch(self.train, self.labels, self.chances, rng), rng)
         parts = self.runtime.parts(len(batch.waves))
         shares = self._shares(batch)
         report: dict[str, float] = {}
@@ -194,6 +197,13 @@ class W2vBertTask:
         if wanted is not None:
             asked = asked & (wanted >= 0)
         return _Batch(waves, lengths, mask, asked, wanted, [int(seed) for seed in rng.integers(2**62, size=len(waves))])
+
+    def _disturbed(self, batch: _Batch, rng: np.random.Generator) -> _Batch:
+        shares = self.training.disturbances
+        if shares == Disturbances():
+            return batch
+        samples = (batch.lengths * FRAME_SAMPLES).tolist()
+        return batch._replace(waves=torch.from_numpy(disturbed(batch.waves.numpy(), samples, shares, rng)))
 
     def _crops(
         self, speech: Sequence[Samples], labels: Sequence[np.ndarray], chances: Chances, rng: np.random.Generator
