@@ -177,6 +177,15 @@ class DelayedStage(nn.Module):
         x = self.read(heard) + F.pad(spoken, (0, 0, 0, steps - spoken.shape[1]))
         return self.transformer(x, torch.arange(steps, device=x.device).expand(len(x), -1))
 
+    @torch.inference_mode()
+    def foretold(self, semantic: Tensor, codes: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """For each level what was foretold and what came: logits ``[frame, code]`` and the codes ``[frame]``.
+
+        ``semantic``: ``[token]`` of the whole stretch, or all :data:`HIDDEN`; ``codes``: ``[level, frame]``.
+        """
+        hidden, frames = self.states(codes[None], semantic[None])[0], codes.shape[1]
+        return [(self.logits(hidden[level : level + frames], level), codes[level]) for level in range(len(codes))]
+
     def loss(self, rows: DelayedRows, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weighted cross-entropy over levels (nats), then cross-entropy and accuracy of the coarse levels alone.
 

@@ -197,17 +197,22 @@ class Stage(nn.Module):
 
         ``condition`` and ``target`` as :meth:`Layout.rows` takes them; one sequence, so that no other one can matter.
         """
+        told = self.foretold(condition, target)
+        found = [F.cross_entropy(logits.float(), codes, reduction="none") for logits, codes in told]
+        return torch.stack(found).double().cpu().numpy()
+
+    @torch.inference_mode()
+    def foretold(self, condition: np.ndarray, target: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+        """For each level what was foretold and what came: logits ``[frame, code]`` and the target codes ``[frame]``."""
         layout = self.config.layout
         batch = self.batch([condition], [target], [False])
         hidden, targets = self._hidden(batch)[0], self._tensor(batch.targets)[0]
         chosen = hidden[targets >= 0].unflatten(0, (-1, layout.target_levels))  # [frame, level, dim]
         wanted = targets[targets >= 0].unflatten(0, (-1, layout.target_levels))
-        found = []
-        for level in range(layout.target_levels):
-            logits = chosen[:, level] @ self.head[layout.head_rows(level)].T
-            ids = wanted[:, level] - layout.legal_range(level)[0]
-            found.append(F.cross_entropy(logits.float(), ids, reduction="none"))
-        return torch.stack(found).double().cpu().numpy()
+        return [
+            (chosen[:, level] @ self.head[layout.head_rows(level)].T, wanted[:, level] - layout.legal_range(level)[0])
+            for level in range(layout.target_levels)
+        ]
 
     def logits(self, batch: TokenRows, level: int) -> Tensor:
         """Logits of the legal ids of ``level`` at every position, ``[batch, token, legal id]`` (tests and scoring)."""

@@ -14,9 +14,20 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["DEFAULT_DETECTOR", "Detector", "DetectorEntry", "Verdict", "discover", "load_default"]
+__all__ = ["DEFAULT_DETECTOR", "Detector", "DetectorEntry", "Measured", "Verdict", "discover", "load_default"]
 
 DEFAULT_DETECTOR = "fusion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A number behind a ratio: its mean over the recording, and where the middle 80 % of clips of each class lie."""
+
+    name: str
+    value: float
+    unit: str
+    bona_fide: tuple[float, float]
+    synthetic: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +37,7 @@ class Verdict:
     ``llr``: natural-log likelihood ratio ln p(clip | bona fide) / p(clip | synthetic) in nats, or None
     where it abstains; ``reason``: why it abstains, else empty; ``timeline``: ``(start_s, end_s, llr)`` per window;
     ``frames``: the same for shorter and denser windows, where asked for; ``evidence``: ``(name, llr)`` of each part
-    of a fusion.
+    of a fusion; ``measured``: the numbers that a ratio is made of, where they mean something to a reader.
     """
 
     llr: float | None
@@ -34,6 +45,7 @@ class Verdict:
     timeline: tuple[tuple[float, float, float], ...] = field(default=())
     frames: tuple[tuple[float, float, float], ...] = field(default=())
     evidence: tuple[tuple[str, float], ...] = field(default=())
+    measured: tuple[Measured, ...] = field(default=())
 
 
 class Detector(Protocol):

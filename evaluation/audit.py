@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import detectors
 from evaluation.aggregation import summarise
 from evaluation.at_size import PARTS
 from evaluation.comparisons import write_comparisons
@@ -23,6 +22,7 @@ from evaluation.engines import EngineOptions, engine_of
 from evaluation.frames import read_generations, read_scores
 from evaluation.generation import generate_items
 from evaluation.outside_files import refuse_foreign_names
+from evaluation.own_evidence.detectors import all_detectors
 from evaluation.planning import planned_facts
 from evaluation.progress import Progress, silent
 from evaluation.prompts_source import utterances_of
@@ -342,7 +342,7 @@ def _summarise(run: RunFolder) -> None:
 
 def _held_out_scores(detector: str) -> HeldOut:
     """A detector's shipped scores of held-out human speech; none where it ships none."""
-    loaded = detectors.discover()[detector].load(None, "cpu")
+    loaded = all_detectors()[detector].load(None, "cpu")
     reference_scores: Callable[[], HeldOut] | None = getattr(loaded, "reference_scores", None)
     return reference_scores() if reference_scores is not None else ()
 

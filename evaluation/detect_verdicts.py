@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -107,7 +108,10 @@ def _measured(verdict: detectors.Verdict, detector: detectors.Detector, threshol
             {"start_s": part.start_s, "end_s": part.end_s, "label": part.label, "llr": part.llr} for part in segments
         ],
         "seams_s": seams(segments),
-        "evidence": [{"name": name, "llr": llr} for name, llr in parts],
+        "evidence": [
+            *({"name": name, "llr": llr} for name, llr in parts),
+            *({"llr": None, **asdict(number)} for number in verdict.measured),
+        ],
     }
     if threshold is not None and verdict.llr is not None:
         found["verdict"] = SYNTHETIC if verdict.llr < threshold else BONA_FIDE

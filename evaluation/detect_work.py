@@ -11,6 +11,7 @@ import detectors
 from evaluation.detect_verdicts import judge_file, no_opinion
 from evaluation.discovery import pick
 from evaluation.engines import Work
+from evaluation.own_evidence.detectors import all_detectors
 from evaluation.threads import one_thread
 from evaluation.watermark import load_watermark_reader
 
@@ -23,7 +24,7 @@ Lines = list[dict[str, Any]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectWork(Work[Files, Lines]):
     """Lines of ``detect --json`` for files; ``item_limit_s``: how long one file may take, 0 for as long as it likes;
-    ``watermark``: AudioSeal's weights, "" for none.
+    ``watermark``: AudioSeal's weights, "" for none; ``weights``: the detector's folder, "" for the shipped one.
     """
 
     detector: str
@@ -31,6 +32,7 @@ class DetectWork(Work[Files, Lines]):
     operating_point: str
     item_limit_s: float = 0.0
     watermark: str = ""
+    weights: str = ""
 
     def open(self) -> Callable[[Files], Lines]:
         detector = self._loaded(self.device)
@@ -56,4 +58,4 @@ class DetectWork(Work[Files, Lines]):
         return self.item_limit_s * len(shard)
 
     def _loaded(self, device: str) -> detectors.Detector:
-        return pick(detectors.discover(), self.detector, "detector").load(None, device)
+        return pick(all_detectors(), self.detector, "detector").load(self.weights or None, device)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import detectors
 from evaluation.config import digest_of
 from evaluation.corpus_metrics import CorpusMetric
 from evaluation.detector_scorer import DetectorScorer
 from evaluation.discovery import discover_corpus_metrics, discover_metrics, pick
 from evaluation.metrics import Metric
+from evaluation.own_evidence.detectors import all_detectors
 
 __all__ = [
     "ALL",
@@ -54,7 +54,7 @@ class ScorerState:
 def available_scorers(device: str = "cpu") -> dict[str, Metric]:
     """Every metric of single items and every detector by name; nothing heavy is loaded."""
     scorers: dict[str, Metric] = dict(discover_metrics())
-    for entry in detectors.discover().values():
+    for entry in all_detectors().values():
         bridge = DetectorScorer(entry, device)
         scorers[bridge.spec.name] = bridge
     return scorers

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="audio files, folders, patterns ('*.wav'), or - for standard input",
     )
     parser.add_argument("--detector", default=detectors.DEFAULT_DETECTOR, help="name (default: %(default)s)")
+    parser.add_argument("--weights", metavar="FOLDER", help="this detector's folder in place of the shipped one")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument(
         "--operating-point",
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         operating_point=args.operating_point,
         watermark=args.watermark or "",
+        weights=args.weights or "",
         item_limit_s=options.item_limit_s,
     )
     if args.tsv:

@@ -14,6 +14,7 @@ from detectors.labelled import LabelledClip
 from evaluation.cli.progress_bar import terminal_progress
 from evaluation.discovery import pick
 from evaluation.leave_out import read_clip_cache
+from evaluation.own_evidence.detectors import all_detectors
 from evaluation.robustness_card import PARTS, CardPlan
 from evaluation.robustness_clips import clips_of_corpus, clips_of_protocol
 from evaluation.robustness_filter import FilterSearch
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--clips is at least 4, --seed at least 0")
     logging.getLogger().setLevel(logging.INFO)
     search = FilterSearch(rounds=args.rounds, population=args.population, seed=args.seed)
-    detector = pick(detectors.discover(), args.detector, "detector").load(args.weights, args.device)
+    detector = pick(all_detectors(), args.detector, "detector").load(args.weights, args.device)
     clips = _clips(args)
     plan = CardPlan(
         detector=detector,

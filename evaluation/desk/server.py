@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import detectors
 from evaluation.desk.addresses import lay_down
 from evaluation.desk.examiner import Examiner
 from evaluation.desk.handler import DeskHandler
 from evaluation.desk.limits import Limits
 from evaluation.discovery import pick
+from evaluation.own_evidence.detectors import all_detectors
 
 __all__ = ["Desk"]
 
@@ -42,7 +42,7 @@ class Desk(ThreadingHTTPServer):
         self.limits = limits or Limits()
         self.resources = lay_down(run_folder)
         if examiner is None:
-            pick(detectors.discover(), detector, "detector")  # a mistyped name is refused before anything is started
+            pick(all_detectors(), detector, "detector")  # a mistyped name is refused before anything is started
         self.token = secrets.token_urlsafe(32)
         self._slots = threading.BoundedSemaphore(self.limits.connections)
         try:

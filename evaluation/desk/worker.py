@@ -15,6 +15,7 @@ import detectors
 from audiolm.audio import AudioError, probe
 from evaluation.detect_verdicts import NO_OPINION, judge_file
 from evaluation.discovery import pick
+from evaluation.own_evidence.detectors import all_detectors
 
 __all__ = ["examined", "main"]
 
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     out = sys.stdout
     sys.stdout = sys.stderr  # a library that prints must not speak into the answers
     try:
-        detector = pick(detectors.discover(), name, "detector").load(None, device)
+        detector = pick(all_detectors(), name, "detector").load(None, device)
     except (ValueError, OSError, ImportError) as error:
         out.write(json.dumps({"error": str(error)}) + "\n")
         out.flush()
