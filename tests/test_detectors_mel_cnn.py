@@ -69,6 +69,7 @@ def test_discovery_finds_the_detector_and_only_these_modules_are_helpers():
         "fine_features",
         "kinds",
         "linear_features",
+        "linear_head",
         "model_card",
         "network_detector",
         "post_processing",

@@ -49,8 +49,8 @@ def bundle(monkeypatch) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = torchaudio.models.wav2vec2_model(
-            "group_norm", [(16, 10, 5), (16, 8, 4), (16, 4, 2), (16, 4, 2), (16, 4, 2)], False, 24, 0.0, 9, 3, 3, 4,
-            0.0, 0.0, 32, 0.0, False, 0.0, None,
+            "group_norm", [(16, 10, 5), *[(16, 3, 2)] * 4, (16, 2, 2), (16, 2, 2)], False, 24, 0.0, 9, 3, 3, 4,
+            0.0, 32, 0.0, 0.0, False, 0.0, None,
         ).eval()  # fmt: skip
     monkeypatch.setattr(bundles, "load_bundle", lambda name: network)
     return network

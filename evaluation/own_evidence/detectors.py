@@ -7,7 +7,6 @@ another model are on another scale.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +78,10 @@ class TokenVectors:
 
     def __call__(self, samples: np.ndarray, windows: Windows) -> np.ndarray:
         """``[window, column]``."""
-        if self._last is None or self._last[0] is not samples:
-            self._last = (samples, self._table_of(samples))
-        centres, values = self._last[1]
+        last = self._last
+        if last is None or last[0] is not samples:
+            last = self._last = (samples, self._table_of(samples))
+        centres, values = last[1]
         found = []
         for first, past in windows:
             inside = (centres >= first) & (centres < past)
@@ -138,9 +138,8 @@ def _head(folder: Path, config: Mapping[str, Any]) -> LinearHead:
     return LinearHead.from_tensors(read_weights(folder, config), int(config["numbers"]))
 
 
-@dataclass(frozen=True, slots=True)
 class _TokenEvidence:
-    name: str = "token_evidence"
+    name = "token_evidence"
 
     def load(self, path: str | None = None, device: str = "cpu") -> HeadDetector:
         """The shipped detector, or the one saved in folder ``path``; it runs on the CPU.
@@ -162,9 +161,8 @@ def _measured(number: Mapping[str, Any]) -> Measured:
     return Measured(name=str(number["name"]), value=0.0, unit=str(number["unit"]), **ranges)
 
 
-@dataclass(frozen=True, slots=True)
 class _SslProbe:
-    name: str = "ssl_probe"
+    name = "ssl_probe"
 
     def load(self, path: str | None = None, device: str = "cpu") -> HeadDetector:
         """The shipped detector, or the one saved in folder ``path``; it runs on the CPU.

@@ -21,7 +21,7 @@ from evaluation.own_evidence.generations import spread
 __all__ = ["fit_probe", "probe_clips"]
 
 logger = logging.getLogger(__name__)
-COUNTS = {"train": (120, 48, 20), "held": (40, 14, 8), "test": (50, 20, 12)}
+COUNTS = {"train": (100, 48, 16), "held": (30, 14, 6), "test": (40, 20, 10)}
 """Genuine clips as they are and through our codec, and clips of each generator."""
 SENT = ("mp3", "opus", "mu_law", "telephone")
 ABOUT = (

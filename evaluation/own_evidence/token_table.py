@@ -73,6 +73,7 @@ def surprise(logits: Tensor, codes: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return nats.double().numpy(), (nats - expected).double().numpy()
 
 
+@torch.inference_mode()
 def depth_profile(codec: SoundStream, samples: Tensor) -> tuple[Tensor, np.ndarray]:
     """Codes ``[level, frame]`` of ``[time]``, and the share of a latent's energy left below each of :data:`DEPTHS`."""
     latents = codec.latents(samples[None])
@@ -111,6 +112,7 @@ def _loudest(samples: np.ndarray) -> np.ndarray:
     return samples[start : start + GRID_FRAMES * FRAME_SAMPLES]
 
 
+@torch.inference_mode()
 def agreement(codec: SoundStream, codes: Tensor) -> np.ndarray:
     """Which codes ``[level, frame]`` come back after one more pass through the codec, bool.
 
@@ -127,7 +129,8 @@ def agreement(codec: SoundStream, codes: Tensor) -> np.ndarray:
 def token_table(parts: Parts, samples: np.ndarray) -> TokenTable:
     """The whole table of one segment at 16 kHz, float32 ``[time]``; empty where it is shorter than 0.2 s."""
     block, lead = BLOCK_FRAMES * FRAME_SAMPLES, LEAD_FRAMES * FRAME_SAMPLES
-    centres, values = [np.zeros(0)], [np.zeros((0, len(COLUMNS)))]
+    centres: list[np.ndarray] = [np.zeros(0)]
+    values: list[np.ndarray] = [np.zeros((0, len(COLUMNS)))]
     with torch.inference_mode():
         for start in range(0, len(samples), block):
             first = max(0, start - lead)
@@ -212,14 +215,14 @@ def _delayed(stage: DelayedStage | None, semantic: Tensor, codes: Tensor) -> lis
     """With semantic tokens, and what they tell of the coarse codes: nats without them less nats with them."""
     if stage is None:
         raise ValueError("this model has no delayed decoder; token evidence is for models that have one")
-    hidden = torch.full_like(semantic, HIDDEN)
+    told: Callable[..., list[tuple[Tensor, Tensor]]] = stage.foretold
     found, without = (
         _over_spans(
             codes.shape[1],
-            lambda start, end, tokens=tokens: stage.foretold(tokens[start // 2 : -(-end // 2)], codes[:, start:end]),
+            lambda start, end, tokens=tokens: told(tokens[start // 2 : -(-end // 2)], codes[:, start:end]),
         )
-        for tokens in (semantic, hidden)
+        for tokens in (semantic, torch.full_like(semantic, HIDDEN))
     )
-    told = without[0] - found[0]
+    gain = without[0] - found[0]
     groups = [slice(0, 1), slice(1, 2), slice(2, 4), slice(4, None)]
-    return [*_grouped(found, groups), told[0], told[1:4].mean(axis=0)]
+    return [*_grouped(found, groups), gain[0], gain[1:4].mean(axis=0)]

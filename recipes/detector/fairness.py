@@ -15,6 +15,7 @@ import numpy as np
 
 import detectors
 from audiolm.audio import AudioClip
+from evaluation.own_evidence.detectors import all_detectors
 
 REPLICATES = 2_000
 
@@ -38,7 +39,7 @@ def _interval(flags: dict[str, list[bool]]) -> tuple[float, float]:
 
 def main() -> None:
     arguments = _arguments()
-    detector = detectors.discover()[arguments.detector].load()
+    detector = all_detectors()[arguments.detector].load()
     with (arguments.corpus / "manifest.csv").open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] == arguments.split and row["kind"] == "speech"]
     groups: dict[str, dict[str, list[bool]]] = {}

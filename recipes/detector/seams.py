@@ -18,6 +18,7 @@ from audiolm.audio import AudioClip, read_provenance
 from detectors.localisation import find_segments, seams
 from detectors.windowed import WindowedDetector
 from evaluation.manifest import read_utterances
+from evaluation.own_evidence.detectors import all_detectors
 
 RATE_HZ, PROMPT_S, NEAR_S = 16_000, 3.0, 0.5
 
@@ -37,7 +38,7 @@ def _found(detector: WindowedDetector, samples: np.ndarray) -> list[float] | Non
 
 def main() -> None:
     arguments = _arguments()
-    detector = detectors.discover()[arguments.detector].load()
+    detector = all_detectors()[arguments.detector].load()
     if not isinstance(detector, WindowedDetector):
         raise ValueError(f"{arguments.detector} has no timeline; name another detector")
     recorded = {row.utterance_id: row for row in read_utterances(arguments.corpus / "manifest.csv")}

@@ -21,6 +21,7 @@ import detectors
 from audiolm.audio import AudioClip, write_audio_blocks
 from evaluation.detect_verdicts import judge_file
 from evaluation.manifest import read_utterances
+from evaluation.own_evidence.detectors import all_detectors
 
 RATE_HZ = 16_000
 
@@ -50,7 +51,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    detector = detectors.discover()[args.detector].load(None, "cpu")
+    detector = all_detectors()[args.detector].load(None, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.flac"
         write_audio_blocks(path, _speech(args.corpus, args.minutes), RATE_HZ)
