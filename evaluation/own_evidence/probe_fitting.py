@@ -21,8 +21,9 @@ from evaluation.own_evidence.generations import spread
 __all__ = ["fit_probe", "probe_clips"]
 
 logger = logging.getLogger(__name__)
-COUNTS = {"train": (100, 48, 16), "held": (30, 14, 6), "test": (40, 20, 10)}
+COUNTS = {"train": (160, 60, 40), "held": (30, 14, 6), "test": (40, 20, 10)}
 """Genuine clips as they are and through our codec, and clips of each generator."""
+RIDGES = (30.0, 300.0, 1000.0)
 SENT = ("mp3", "opus", "mu_law", "telephone")
 ABOUT = (
     "A linear probe: mean and deviation over time of what blocks of a speech model put out, for every window of 2 s."
@@ -67,7 +68,7 @@ def fit_probe(
     sets = probe_clips(clips, own, seed)
     training, held = windows_of(whole, sets["train"]), windows_of(whole, sets["held"])
     chosen, columns, tried = _choose(training, held, blocks)
-    head, ridge, rate = best_ridge(_of(training, columns), _of(held, columns))
+    head, ridge, rate = best_ridge(_of(training, columns), _of(held, columns), RIDGES)
     whole.columns = columns
     fitted, scored_held = fit_on("ssl_probe", whole, head, sets["held"])
     test = score(fitted, sets["test"])
@@ -79,23 +80,34 @@ def fit_probe(
         "model_parts": digests,
         "ridge": ridge,
         "held_window_eer": round(rate, 6),
-        "held_window_eer_of_blocks": {str(block): round(value, 6) for block, value in tried.items()},
+        "held_window_eer_of_blocks": {some: round(value, 6) for some, value in tried.items()},
         "not_shown": list(NOT_SHOWN),
         "seed": seed,
     }
     return write(out, fitted, scored_held, test, sets["train"], extra, lambda c, s: own_card(c, s, ABOUT), about=test)
 
 
-def _choose(training: Windows, held: Windows, blocks: Sequence[int]) -> tuple[list[int], np.ndarray, dict[int, float]]:
-    """The two blocks that do best alone on calibration speakers, their columns, and how each did."""
+def _choose(training: Windows, held: Windows, blocks: Sequence[int]) -> tuple[list[int], np.ndarray, dict[str, float]]:
+    """The blocks that do best on calibration speakers, their columns, and how each choice did.
+
+    Tried: each alone, the two that do best alone, and all.
+    """
     width = training.vectors.shape[1] // len(blocks)
     places = {block: np.arange(at * width, (at + 1) * width) for at, block in enumerate(blocks)}
-    tried = {}
+    tried: dict[tuple[int, ...], float] = {}
+
+    def attempt(some: Sequence[int]) -> None:
+        columns = np.concatenate([places[block] for block in some])
+        tried[tuple(some)] = best_ridge(_of(training, columns), _of(held, columns), RIDGES)[2]
+        logger.info("blocks %s: %.3f", list(some), tried[tuple(some)])
+
     for block in blocks:
-        tried[block] = best_ridge(_of(training, places[block]), _of(held, places[block]), (30.0,))[2]
-        logger.info("block %d alone: %.3f", block, tried[block])
-    chosen = sorted(sorted(blocks, key=lambda block: tried[block])[:2])
-    return chosen, np.concatenate([places[block] for block in chosen]), tried
+        attempt([block])
+    attempt(sorted(sorted(blocks, key=lambda block: tried[(block,)])[:2]))
+    attempt(blocks)
+    chosen = list(min(tried, key=lambda some: tried[some]))
+    columns = np.concatenate([places[block] for block in chosen])
+    return chosen, columns, {" ".join(map(str, some)): rate for some, rate in tried.items()}
 
 
 def _of(windows: Windows, columns: np.ndarray) -> Windows:
