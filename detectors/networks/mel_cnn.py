@@ -11,7 +11,7 @@ from torch import nn
 
 from detectors.kinds import bona_fide_logit
 
-__all__ = ["MelCnn", "MelCnnConfig"]
+__all__ = ["MelCnn", "MelCnnConfig", "widened"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +67,27 @@ class MelCnn(nn.Module):
         maps = self.blocks(features.unsqueeze(1))  # [batch, width, band', frame']
         pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
         return self.head(self.dropout(pooled))
+
+
+def widened(narrow: Mapping[str, torch.Tensor], network: MelCnn) -> MelCnn:
+    """``network`` with the weights of a narrower one inside, so that at first it says what that one said.
+
+    New channels keep the weights that they were drawn with, and nothing listens to them yet: what they feed into old
+    channels and the last layer is zero.
+    """
+    wide = network.state_dict()
+    for name, old in narrow.items():
+        new = wide[name]
+        if name == "head.weight":
+            before, after = old.shape[1] // 2, new.shape[1] // 2
+            new.zero_()
+            new[:, :before], new[:, after : after + before] = old[:, :before], old[:, before:]
+        elif old.ndim == 4:
+            new[: old.shape[0]] = 0.0
+            new[: old.shape[0], : old.shape[1]] = old
+        elif old.ndim == 1 and name != "head.bias":
+            new[: old.shape[0]] = old
+        else:
+            new.copy_(old)
+    network.load_state_dict(wide)
+    return network
