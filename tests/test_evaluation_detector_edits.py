@@ -91,6 +91,18 @@ def test_a_widened_network_says_at_first_what_the_narrow_one_said() -> None:
     assert wide.head.weight.grad is not None and wide.head.weight.grad[:, 8:14].abs().max() > 0
 
 
+def test_a_folded_network_says_the_same_and_has_no_norms() -> None:
+    torch.manual_seed(1)
+    network = MelCnn(MelCnnConfig(widths=(4, 6, 8), outputs=3))
+    network.logits(5.0 * torch.randn(20, 64, 80))  # moves the running means
+    network.eval()
+    quick, features = network.folded(), torch.randn(2, 64, 60)
+    with torch.inference_mode():
+        torch.testing.assert_close(quick.logits(features), network.logits(features), atol=1e-5, rtol=1e-4)
+    assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in quick.blocks) == 0
+    assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.blocks) == 3
+
+
 def test_relatives_of_published_systems_have_kinds_of_their_family() -> None:
     for name in ("hifigan", "piper", "hibari", "kokoro", "world"):
         assert kind_of(f"{name}_bent", "raw") == kind_of(name, "raw")
