@@ -94,14 +94,16 @@ def _clips(arguments: argparse.Namespace) -> list[LabelledClip]:
 
 
 def _windows(arguments: argparse.Namespace, clips: Sequence[LabelledClip], split: str, count: int) -> WindowSet:
-    """``count`` windows, and each once more after an edit (pitch, tempo, noise, channel)."""
+    """``count`` windows; those of training each once more after an edit (pitch, tempo, noise, channel)."""
     path = arguments.cache / f"windows-{split}-{count}.npz"
     if not path.exists():
         mine = [clip for clip in clips if clip.split == split]
         noises, rooms = noise_recordings(arguments.corpus), room_responses(arguments.corpus)
         seed = arguments.seed + {"held": 1, "train": 2}[split]
         made = make_windows(mine, count, seed, noises=noises, rooms=rooms)
-        made.joined(edited_windows(made, seed + 10)).save(path)
+        if split == "train":  # for calibration they would only make the ratios timid
+            made = made.joined(edited_windows(made, seed + 10))
+        made.save(path)
     return WindowSet.load(path)
 
 
