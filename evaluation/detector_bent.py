@@ -93,7 +93,8 @@ def bent_voice(name: str, rng: np.random.Generator) -> Callable[[str, np.random.
     session = _bent_session(name, rng)
     if name == "piper":
         return lambda text, draw: public.speak_piper(text, draw, session)
-    shares = dict(zip(public.KOKORO_VOICES, map(float, rng.dirichlet([0.6] * len(public.KOKORO_VOICES))), strict=True))
+    drawn = rng.dirichlet([0.6] * len(public.KOKORO_VOICES))
+    shares: dict[str, float] = dict(zip(public.KOKORO_VOICES, map(float, drawn), strict=True))
     return lambda text, draw: AudioClip(*public.speak_kokoro_mix(text, shares, draw, session))
 
 

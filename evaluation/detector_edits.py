@@ -27,7 +27,7 @@ PARTS = range(12, 25)
 FURTHEST_SEMITONES = 3.2
 SNR_DB = (2.0, 30.0)
 TALKERS = (2, 7)
-MP3_AND_LIKE = tuple(CHANNELS)
+CHANNEL_NAMES = tuple(CHANNELS)
 
 
 def vocoded(samples: np.ndarray, slower: float, size: int, hop: int) -> np.ndarray:
@@ -124,7 +124,7 @@ def edited(samples: np.ndarray, others: Sequence[np.ndarray], rng: np.random.Gen
         made, changed = _noisy(made, others, rng), True
     if not changed or rng.random() < CHANNEL_SHARE:
         made = made / max(float(np.abs(made).max()), 1e-6) * 0.7
-        made = through_channel(made.astype(np.float32), str(rng.choice(MP3_AND_LIKE)), rng)
+        made = through_channel(made.astype(np.float32), str(rng.choice(CHANNEL_NAMES)), rng)
     level = 10.0 ** (rng.uniform(-25.0, 5.0) / 20.0) / max(float(np.abs(made).max()), 1e-6)
     return np.clip(made * level, -1.0, 1.0).astype(np.float32)
 
