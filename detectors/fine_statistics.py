@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ALL_STATISTICS", "DETECTOR", "WIDTH", "all_statistics"]
 
 ALL_STATISTICS = STATISTICS + FINE_STATISTICS
-WIDTH = 256
+WIDTH = 512
 
 
 def all_statistics(windows: Tensor) -> Tensor:

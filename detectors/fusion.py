@@ -7,6 +7,7 @@ judged by the quickest part alone, on the same scale.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,10 +132,18 @@ class FusionDetector(WindowedDetector):
         return replace(verdict, evidence=evidence)
 
     def describe(self) -> Mapping[str, object]:
-        """As every detector, and which parts weigh how much."""
+        """As every detector, and which parts weigh how much; the digest is that of all parts' weights together."""
         parts = {name: dict(part.describe()) for name, part in self.parts.items()}
         weights = dict(zip(self.parts, self.weights, strict=True))
-        return {**super().describe(), "weights": weights, "offset": self.offset, "parts": parts}
+        together = ",".join(str(about["weights_sha256"]) for about in parts.values())
+        digest = hashlib.sha256(together.encode()).hexdigest()
+        return {
+            **super().describe(),
+            "weights_sha256": digest,
+            "weights": weights,
+            "offset": self.offset,
+            "parts": parts,
+        }
 
 
 class _Call(FusionDetector):

@@ -10,14 +10,17 @@ from detectors.network_detector import NetworkEntry
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["DETECTOR"]
+__all__ = ["DETECTOR", "WIDTHS"]
+
+WIDTHS = (24, 48, 80, 160, 224, 256)
+"""Of its six blocks: as ``mel_cnn`` where maps are large, twice as many channels where they are small and cheap."""
 
 
 def _network() -> nn.Module:
     from detectors.kinds import KINDS
     from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 
-    return MelCnn(MelCnnConfig(outputs=len(KINDS)))
+    return MelCnn(MelCnnConfig(widths=WIDTHS, outputs=len(KINDS)))
 
 
 DETECTOR = NetworkEntry("mel_kinds", _network, log_mel)

@@ -35,8 +35,12 @@ class NetworkDetector(WindowedDetector):
         import torch
 
         super().__init__(Calibration.from_dict(config["calibration"]), config, folder)
+        from detectors.networks.mel_cnn import MelCnn
+
+        self.network = network.eval()
+        quick = network.folded() if isinstance(network, MelCnn) else network
         # Convolutions on one window at a time take half as long with the channels last in memory.
-        self.network = network.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self._quick = quick.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.name, self._features = name, features
 
     def score_window(self, samples: np.ndarray) -> float:
@@ -46,7 +50,7 @@ class NetworkDetector(WindowedDetector):
         with torch.inference_mode():
             device = next(self.network.parameters()).device
             window = torch.from_numpy(np.ascontiguousarray(samples))[None]
-            return float(self.network(self._features(window).to(device))[0])
+            return float(self._quick(self._features(window).to(device))[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,16 +30,18 @@ from detectors.channels import CHANNELS, through_channel
 from detectors.error_rates import bayes_threshold
 from detectors.feature_training import FeatureSet, fit_on_features
 from detectors.features import SAMPLE_RATE_HZ, log_mel
-from detectors.fine_statistics import ALL_STATISTICS, WIDTH, all_statistics
+from detectors.fine_statistics import ALL_STATISTICS, all_statistics
+from detectors.fine_statistics import WIDTH as STATISTICS_WIDTH
 from detectors.fusion import FusionDetector, fit_fusion
 from detectors.kinds import KINDS
 from detectors.labelled import LabelledClip, count_clips
 from detectors.lfcc_gmm import CLASSES, fit_mixture
 from detectors.linear_features import lfcc, log_linear, wideband
 from detectors.mel_cnn import SHIPPED as MEL_CNN
+from detectors.mel_kinds import WIDTHS
 from detectors.networks.graph_attention import GraphAttentionNetwork
 from detectors.networks.lcnn import Lcnn
-from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
+from detectors.networks.mel_cnn import MelCnn, MelCnnConfig, widened
 from detectors.networks.statistics import StatisticsNetwork
 from detectors.training import TrainConfig
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector
@@ -95,23 +97,20 @@ class Part:
     batch: int = 48
 
 
-def _warm_mel_cnn() -> MelCnn:
-    """The shipped log-mel network with a new last layer, one output per kind."""
-    config = read_config(MEL_CNN)
-    network = MelCnn(replace(MelCnnConfig.from_dict(config["network"]), outputs=len(KINDS)))
-    weights = read_weights(MEL_CNN, config)
+def _warm_mel_kinds() -> MelCnn:
+    """The shipped log-mel network, widened, with a new last layer: one output per kind."""
+    weights = read_weights(MEL_CNN, read_config(MEL_CNN))
     fitting = {name: value for name, value in weights.items() if not name.startswith("head.")}
-    network.load_state_dict({**network.state_dict(), **fitting})
-    return network
+    return widened(fitting, MelCnn(MelCnnConfig(widths=WIDTHS, outputs=len(KINDS))))
 
 
 PARTS: Mapping[str, Part] = {
-    "mel_kinds": Part(features=log_mel, network=_warm_mel_cnn, learning_rate=1.5e-3),
+    "mel_kinds": Part(features=log_mel, network=_warm_mel_kinds, learning_rate=1.5e-3),
     "lfcc_gmm": Part(features=log_linear),
     "lfcc_lcnn": Part(features=log_linear, network=Lcnn),
     "graph_attention": Part(features=wideband, network=GraphAttentionNetwork),
     "fine_statistics": Part(
-        features=all_statistics, network=lambda: StatisticsNetwork(ALL_STATISTICS, WIDTH), batch=128
+        features=all_statistics, network=lambda: StatisticsNetwork(ALL_STATISTICS, STATISTICS_WIDTH), batch=128
     ),
 }
 

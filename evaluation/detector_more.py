@@ -1,7 +1,7 @@
 """Further training clips, so that no single system outweighs its family.
 
 Other stretches of the same recordings, imitated artefacts with everything drawn, small neural codecs and vocoders of
-drawn geometry, mixed voices of a published program.
+drawn geometry, mixed voices of a published program, published networks with their weights moved.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import gzip
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from audiolm.audio import AudioClip
 from detectors.labelled import LabelledClip, load_clips, save_clips
+from evaluation.detector_bent import BENT_VOICES, bent_vocoder, bent_voice, can_bend, world_bent
 from evaluation.detector_data import TEXTS, further_recordings, trimmed
 from evaluation.detector_imitations import IMITATIONS
 from evaluation.detector_neural import NeuralGenerator, resynthesise, train_generator
@@ -40,6 +41,8 @@ class MoreSizes:
     drawn: Mapping[str, int]
     vocoded: int = 90
     mixed: int = 60
+    bent: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Name of a published network (``world``: a vocoder without one) to how many bent copies, and clips of each."""
 
 
 class _Source:
@@ -112,11 +115,40 @@ def _made(
             yield replace(clip, samples=make(clip.samples, rng), generator=name)
 
 
-def _mixed(texts: Path, count: int, seed: int) -> Iterable[LabelledClip]:
-    """Sentences of the training texts in mixtures of Kokoro's training voices."""
+def _sentences(texts: Path) -> list[list[str]]:
+    """Id and words of the training texts, five to twelve words each."""
     with gzip.open(texts / f"{TEXTS['train']}.tsv.gz", "rt", encoding="utf-8") as stream:
         rows = [line.rstrip("\n").split("\t")[:2] for line in stream]
-    sentences = [row for row in rows if len(row) == 2 and 5 <= len(row[1].split()) <= 12]
+    return [row for row in rows if len(row) == 2 and 5 <= len(row[1].split()) <= 12]
+
+
+def _bent(source: _Source, texts: Path, name: str, sizes: tuple[int, int], seed: int) -> Iterable[LabelledClip]:
+    """Recordings, or sentences of the training texts, through copies of one system with its weights moved."""
+    sentences = _sentences(texts) if name in BENT_VOICES else []
+    for number in range(sizes[0]):
+        rng = _rng(seed, "bent", name, number)
+        vocode = world_bent if name == "world" else bent_vocoder(rng) if name not in BENT_VOICES else None
+        speak = bent_voice(name, rng) if name in BENT_VOICES else None
+        for _ in range(sizes[1]):
+            if vocode is not None:
+                clip = source.draw("train", rng)
+                yield replace(clip, samples=vocode(clip.samples, rng), generator=f"{name}_bent")
+            elif speak is not None:
+                sentence_id, text = sentences[int(rng.integers(len(sentences)))]
+                samples = trimmed(speak(text, rng), rng)
+                if samples is not None and np.isfinite(samples).all():
+                    yield LabelledClip(
+                        samples=samples,
+                        generator=f"{name}_bent",
+                        speaker_id=f"{name}-bent{number}",
+                        utterance_id=f"text-{sentence_id}",
+                        split="train",
+                    )
+
+
+def _mixed(texts: Path, count: int, seed: int) -> Iterable[LabelledClip]:
+    """Sentences of the training texts in mixtures of Kokoro's training voices."""
+    sentences = _sentences(texts)
     for number in range(count):
         rng = _rng(seed, "mixed", number)
         sentence_id, text = sentences[int(rng.integers(len(sentences)))]
@@ -147,6 +179,9 @@ def more_clips(corpus: Path, cache: Path, sizes: MoreSizes, seed: int) -> list[L
         parts[name] = lambda name=name, make=make: _made(source, name, make, {"train": sizes.vocoded}, seed)
     if installed("kokoro"):
         parts["kokoro"] = lambda: _mixed(corpus / "text", sizes.mixed, seed)
+    for name, size in sizes.bent.items():
+        if can_bend(name):
+            parts[f"{name}_bent"] = lambda name=name, size=size: _bent(source, corpus / "text", name, size, seed)
     made = [_kept(cache / f"more-{name}-{seed}.safetensors", make) for name, make in parts.items()]
     return [clip for part in (recorded, *made) for clip in part]
 

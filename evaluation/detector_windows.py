@@ -32,6 +32,7 @@ SPEED_SHARE, ROOM_SHARE, OWN_CODEC_SHARE = 0.35, 0.12, 0.2
 HARD = (
     *("hifigan", "codec_other_rate", "piper", "hibari", "kokoro", "own_continuation", "own_acoustic"),
     *("phase_rebuilt", "phase_blurred", "mel_inverted", "codec_bent", "neural_drawn"),
+    *("hifigan_bent", "piper_bent", "hibari_bent", "kokoro_bent"),
 )
 """Drawn twice as often: what comes nearest to today's generators."""
 AUGMENT = AugmentConfig(noise_share=0.45, snr_db=(10.0, 45.0), low_pass_share=0.25, reverb_share=0.1, channel_share=0.4)
@@ -49,6 +50,11 @@ class WindowSet:
     @property
     def is_bona_fide(self) -> np.ndarray:
         return self.kinds < BONA_FIDE_KINDS
+
+    def joined(self, other: WindowSet) -> WindowSet:
+        """These windows, then the others."""
+        names = ("samples", "kinds", "generators", "speakers")
+        return WindowSet(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
 
     def save(self, path: Path) -> None:
         """As one file of arrays, no pickle."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -110,6 +111,15 @@ def test_a_fused_score_is_the_weighted_sum_and_names_what_carried_it(saved):
     )
     assert len(verdict.frames) > len(verdict.timeline)
     assert fusion.judge_blocks([samples[:20_000], samples[20_000:]], RATE_HZ, frames=True) == verdict
+
+
+def test_the_digest_of_a_fusion_is_that_of_its_parts_weights(saved):
+    whole = DETECTOR.load(str(saved / "fusion"))
+    digests = [str(part.describe()["weights_sha256"]) for part in whole.parts.values()]
+    empty = json.loads((saved / "fusion" / "config.json").read_text())["files"]["model.safetensors"]
+    found = str(whole.describe()["weights_sha256"])
+    assert len(found) == 64 and found not in (*digests, empty)
+    assert found == hashlib.sha256(",".join(digests).encode()).hexdigest()
 
 
 def test_a_fusion_refuses_parts_it_was_not_fitted_to(saved, tmp_path):

