@@ -52,7 +52,7 @@ def main() -> None:
     waves = {split: [item.samples for item in rows] for split, rows in speech.items()}
     start = checkpoint.load_part(options.start, PART)[1] if options.start else None
     config = model_config(options)
-    if options.guess_labels:
+    if options.guess_labels and start is not None:
         guesser = checkpoint.build(lambda: W2vBert(config), start, options.start).eval()
         labels["train"] = guessed(waves["train"], labels["train"], guesser)
     spoken = at_all_speeds(speech["train"], labels.get("train"), options.speeds)
