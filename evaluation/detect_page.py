@@ -105,7 +105,7 @@ class DetectPage:
             f"{html.escape(line['verdict'])}</strong> {number}{html.escape('. '.join(filter(None, said)))}</p>"
             f"<p>Operating point {html.escape(line['operating_point'])}. {limit}"
             f"Detector {html.escape(line['detector'])}.</p>\n"
-            f"{self._picture(path)}{_chart(line, _duration_s(path))}{_segments(line)}</section>\n"
+            f"{self._picture(path)}{_chart(line, _duration_s(path))}{_segments(line)}{_evidence(line)}</section>\n"
         )
 
     def _picture(self, path: Path) -> str:
@@ -172,3 +172,28 @@ def _segments(line: dict[str, Any]) -> str:
         for part in line["segments"][:200]
     )
     return f"<table><tr><th>from, s</th><th>to, s</th><th>looks</th><th>nats</th></tr>{rows}</table>\n"
+
+
+def _evidence(line: dict[str, Any]) -> str:
+    """The ratio of each part, and the numbers behind a ratio with where genuine and synthetic clips have them."""
+    ratios = [part for part in line["evidence"] if part.get("llr") is not None]
+    measured = [part for part in line["evidence"] if "bona_fide" in part]
+    shown = ""
+    if ratios:
+        rows = "".join(f"<tr><td>{html.escape(part['name'])}</td><td>{part['llr']:+.2f}</td></tr>" for part in ratios)
+        shown = f"<table><tr><th>evidence</th><th>nats</th></tr>{rows}</table>\n"
+    if measured:
+        rows = "".join(
+            f"<tr><td>{html.escape(part['name'])}, {html.escape(part['unit'])}</td><td>{part['value']:.2f}</td>"
+            f"<td>{_range(part['bona_fide'])}</td><td>{_range(part['synthetic'])}</td></tr>"
+            for part in measured
+        )
+        shown += (
+            "<table><tr><th>number</th><th>here</th><th>genuine clips</th><th>synthetic clips</th></tr>"
+            f"{rows}</table>\n<p class='note'>Ranges hold 80 % of the calibration clips of each class.</p>\n"
+        )
+    return shown
+
+
+def _range(ends: Sequence[float]) -> str:
+    return f"{ends[0]:.2f} to {ends[1]:.2f}"

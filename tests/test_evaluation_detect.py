@@ -23,7 +23,7 @@ from detectors import Verdict
 from detectors.localisation import SWITCH_COST_NATS, find_segments, seams
 from detectors.preparation import resample
 from evaluation.cli import main
-from evaluation.detect_page import grey_png, spectrogram
+from evaluation.detect_page import DetectPage, grey_png, spectrogram
 
 RATE_HZ = 16_000
 
@@ -244,6 +244,30 @@ def test_a_name_with_newline_tab_and_markup_breaks_neither_table_nor_page(tmp_pa
     text = page.read_text()
     assert "<b onload" not in text and "&lt;b onload=x&gt;" in text and "data:image/png;base64," in text
     assert text.count("<section>") == 1 and text.endswith("</html>\n")
+
+
+def test_the_page_names_the_evidence_and_the_numbers_behind_it(tmp_path):
+    path = tone(tmp_path / "a.wav", 0.5)
+    parts = [
+        {"name": "fine<part>", "llr": -2.5},
+        {"name": "provenance", "llr": None, "says": "tag"},
+        {
+            "name": "fine stage",
+            "llr": None,
+            "value": 6.254,
+            "unit": "nats",
+            "bona_fide": [6.1, 6.3],
+            "synthetic": [6.2, 7],
+        },
+    ]
+    line = {"path": "a.wav", "llr": -2.5, "verdict": "synthetic", "reason": "", "threshold_llr": 0.0, "evidence": parts}
+    line |= {"operating_point": "balanced", "detector": "token_evidence", "timeline": [], "segments": [], "seams_s": []}
+    with DetectPage(tmp_path / "page.html") as page:
+        page.add(line, path)
+    text = (tmp_path / "page.html").read_text()
+    assert "<tr><td>fine&lt;part&gt;</td><td>-2.50</td></tr>" in text
+    assert "<td>fine stage, nats</td><td>6.25</td><td>6.10 to 6.30</td><td>6.20 to 7.00</td>" in text
+    assert text.count("<table>") == 2
 
 
 def test_the_spectrogram_shows_the_tone_where_it_is(tmp_path):
