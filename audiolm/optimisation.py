@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from audiolm.runtime import Runtime
-from audiolm.sharded import shard_like, whole
+from audiolm.sharded import load_whole, shard_like, whole
 
-__all__ = ["OptimiserConfig", "Optimiser", "generator_for", "module_randomness"]
+__all__ = ["ModelState", "Optimiser", "OptimiserConfig", "generator_for", "module_randomness"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,3 +168,17 @@ def module_randomness(seed: int, step: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(mixed)
         yield
+
+
+class ModelState:
+    """What a training of one model stores and takes up again: the model and its optimiser."""
+
+    model: Any
+    optimiser: Optimiser
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        load_whole(self.model, state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])

@@ -7,7 +7,7 @@ taken over parts, processes and devices stands here once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -17,10 +17,9 @@ from torch import Tensor
 
 from audiolm import checkpoint
 from audiolm.dataset import Chances
-from audiolm.optimisation import Optimiser, OptimiserConfig
+from audiolm.optimisation import ModelState, Optimiser, OptimiserConfig
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
-from audiolm.sharded import load_whole
 
 __all__ = ["TokenTask"]
 
@@ -45,7 +44,7 @@ Batch = TypeVar("Batch")
 Model = TypeVar("Model", bound=Any)
 
 
-class TokenTask(ABC, Generic[Model, Batch]):
+class TokenTask(ModelState, ABC, Generic[Model, Batch]):
     """A language model on lists of cached utterances; the training loop drives it."""
 
     name: str
@@ -107,13 +106,6 @@ class TokenTask(ABC, Generic[Model, Batch]):
         with self.optimiser.averaged(), torch.no_grad():
             found = [self.held_out(rng) for _ in range(self.training.validation_batches)]
         return {name: float(np.mean([float(row[name]) for row in found])) for name in found[0]}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_whole(self.model, state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         """Write the averaged weights as the model's part."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiolm import checkpoint
 from audiolm.dataset import Chances
-from audiolm.optimisation import Optimiser, OptimiserConfig, generator_for, module_randomness
+from audiolm.optimisation import ModelState, Optimiser, OptimiserConfig, generator_for, module_randomness
 from audiolm.packed_speech import PackedSamples
 from audiolm.row_dropout import RowRandomness
 from audiolm.runtime import Runtime
@@ -31,7 +31,6 @@ from audiolm.semantic.w2v_bert import (
     draw_mask,
     nano,
 )
-from audiolm.sharded import load_whole
 
 Samples = np.ndarray | PackedSamples
 
@@ -78,7 +77,7 @@ class _Batch(NamedTuple):
         return [torch.Generator().manual_seed(seed) for seed in self.seeds]
 
 
-class W2vBertTask:
+class W2vBertTask(ModelState):
     """w2v-BERT on lists of 16 kHz float32 waveforms ``[time]``; the training loop drives it.
 
     ``labels``, ``dev_labels``: int64 ``[time // 640]`` for each waveform, -1 where unknown, if the model has classes.
@@ -168,13 +167,6 @@ class W2vBertTask:
                 losses = self.run(batch.waves, batch.lengths, batch.mask, batch.draws, None, batch.labels)
                 rows.append(_floats(losses))
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_whole(self.model, state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
     def export(self, folder: Path, record: dict[str, Any]) -> None:
         """Write the averaged weights as part ``w2v_bert``; :func:`fit_kmeans` makes a tokenizer of it."""

@@ -107,9 +107,9 @@ def _terms(vectors: np.ndarray, centre: np.ndarray, spread: np.ndarray, *, squar
 
 
 class HeadDetector(WindowedDetector):
-    """A head over numbers of windows; see :class:`detectors.Detector`. ``described`` numbers are told to the reader.
+    """A head over numbers of windows; see :class:`detectors.Detector`.
 
-    ``described``: ``(place in the vector, name, unit, range of bona fide clips, of synthetic ones)``.
+    ``described``: ``(place in the vector, what is told of that number)``; its value is filled in by a judgement.
     """
 
     def __init__(

@@ -8,19 +8,20 @@ from detectors.features import log_mel
 from detectors.network_detector import NetworkEntry
 
 if TYPE_CHECKING:
-    from torch import nn
+    from detectors.networks.mel_cnn import MelCnn
 
-__all__ = ["DETECTOR", "WIDTHS"]
+__all__ = ["DETECTOR", "new_network"]
 
 WIDTHS = (24, 48, 80, 160, 224, 256)
 """Of its six blocks: as ``mel_cnn`` where maps are large, twice as many channels where they are small and cheap."""
 
 
-def _network() -> nn.Module:
+def new_network() -> MelCnn:
+    """Untrained."""
     from detectors.kinds import KINDS
     from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 
     return MelCnn(MelCnnConfig(widths=WIDTHS, outputs=len(KINDS)))
 
 
-DETECTOR = NetworkEntry("mel_kinds", _network, log_mel)
+DETECTOR = NetworkEntry("mel_kinds", new_network, log_mel)

@@ -33,15 +33,14 @@ from detectors.features import SAMPLE_RATE_HZ, log_mel
 from detectors.fine_statistics import ALL_STATISTICS, all_statistics
 from detectors.fine_statistics import WIDTH as STATISTICS_WIDTH
 from detectors.fusion import FusionDetector, fit_fusion
-from detectors.kinds import KINDS
 from detectors.labelled import LabelledClip, count_clips
 from detectors.lfcc_gmm import CLASSES, fit_mixture
 from detectors.linear_features import lfcc, log_linear, wideband
 from detectors.mel_cnn import SHIPPED as MEL_CNN
-from detectors.mel_kinds import WIDTHS
+from detectors.mel_kinds import new_network as new_mel_kinds
 from detectors.networks.graph_attention import GraphAttentionNetwork
 from detectors.networks.lcnn import Lcnn
-from detectors.networks.mel_cnn import MelCnn, MelCnnConfig, widened
+from detectors.networks.mel_cnn import MelCnn, widened
 from detectors.networks.statistics import StatisticsNetwork
 from detectors.training import TrainConfig
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector
@@ -101,7 +100,7 @@ def _warm_mel_kinds() -> MelCnn:
     """The shipped log-mel network, widened, with a new last layer: one output per kind."""
     weights = read_weights(MEL_CNN, read_config(MEL_CNN))
     fitting = {name: value for name, value in weights.items() if not name.startswith("head.")}
-    return widened(fitting, MelCnn(MelCnnConfig(widths=WIDTHS, outputs=len(KINDS))))
+    return widened(fitting, new_mel_kinds())
 
 
 PARTS: Mapping[str, Part] = {

@@ -6,6 +6,7 @@ What is slow, the numbers of clips, is kept in a folder by what was measured and
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def windows_of(vectors_of: VectorsOf, clips: Sequence[LabelledClip]) -> Windows:
             vectors.append(vectors_of(clip.samples, windows))
             owners += [clip] * len(windows)
     cells = [(clip.generator, clip.condition) for clip in owners]
-    sizes = {cell: cells.count(cell) for cell in set(cells)}
+    sizes = Counter(cells)
     return Windows(np.concatenate(vectors), owners, np.array([1.0 / sizes[cell] for cell in cells]))
 
 

@@ -109,10 +109,8 @@ def _told(columns: Sequence[tuple[str, str]], held: Windows) -> list[list[Any]]:
     for place, (name, unit) in enumerate(columns):
         if name in TOLD:
             values, genuine = held.vectors[:, place], held.is_bona_fide
-            ranges = [
-                [round(float(np.quantile(v, q)), 4) for q in (0.1, 0.9)] for v in (values[genuine], values[~genuine])
-            ]
-            found.append([place, {"name": name, "unit": unit, "bona_fide": ranges[0], "synthetic": ranges[1]}])
+            ranges = {"bona_fide": _middle(values[genuine]), "synthetic": _middle(values[~genuine])}
+            found.append([place, {"name": name, "unit": unit, **ranges}])
     return found
 
 

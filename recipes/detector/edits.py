@@ -20,7 +20,9 @@ import soundfile as sf
 
 import detectors
 from detectors.error_rates import eer
-from detectors.labelled import LabelledClip, load_clips
+from detectors.labelled import LabelledClip
+from evaluation.leave_out import read_clip_cache
+from evaluation.own_evidence.detectors import all_detectors
 from evaluation.robustness_clips import in_turn
 
 RATE_HZ, PEAK = 16_000, 0.8
@@ -64,9 +66,8 @@ def _verdicts(detector: detectors.Detector, clips: list[LabelledClip], command: 
 
 def main() -> None:
     arguments = _arguments()
-    detector = detectors.discover()[arguments.detector].load()
-    clips = [clip for path in sorted(arguments.cache.glob("*.safetensors")) for clip in load_clips(path)]
-    test = [clip for clip in clips if clip.split == "test" and clip.condition == "raw"]
+    detector = all_detectors()[arguments.detector].load()
+    test = [clip for clip in read_clip_cache(arguments.cache) if clip.split == "test" and clip.condition == "raw"]
     classes = [in_turn([clip for clip in test if clip.is_bona_fide is one], arguments.clips) for one in (True, False)]
     print("| edit | genuine called synthetic | synthetic called genuine | EER % |\n| --- | --- | --- | --- |")
     for name, command in EDITS.items():

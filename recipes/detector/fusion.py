@@ -29,10 +29,9 @@ from detectors.labelled import LabelledClip
 from detectors.lfcc_gmm import CLASSES, LfccGmmDetector
 from detectors.lfcc_gmm import PARTS as MIXTURE_PARTS
 from detectors.mel_cnn import DETECTOR as NARROW
-from detectors.mel_kinds import WIDTHS
+from detectors.mel_kinds import new_network as new_mel_kinds
 from detectors.model_card import model_card
 from detectors.network_detector import NetworkDetector
-from detectors.networks.mel_cnn import MelCnn, MelCnnConfig
 from detectors.windowed import WindowedDetector
 from evaluation.detector_codecs import codecs
 from evaluation.detector_data import DataSizes, build_clips, mode_clips, noise_recordings
@@ -116,7 +115,7 @@ def _detector(name: str, weights: dict[str, torch.Tensor]) -> WindowedDetector:
     make = PARTS[name].network
     if make is None:
         raise ValueError(f"{name} has no network; add how it is made")
-    network = MelCnn(MelCnnConfig(widths=WIDTHS, outputs=len(KINDS))) if name == "mel_kinds" else make()
+    network = new_mel_kinds() if name == "mel_kinds" else make()
     network.load_state_dict(weights)
     return NetworkDetector(name, network, PARTS[name].features, config, None)
 
