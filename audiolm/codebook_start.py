@@ -2,7 +2,8 @@
 
 A stage sees each of its thousands of codes only a few times per hour of speech. Its embeddings and output rows are
 therefore started from the codec's codebook vectors, turned at random into the model's width and brought to the spread
-that random ones would have. Training goes on from there as from any other start.
+that random ones would have; those of semantic tokens likewise from the clusters' centroids. Training goes on from there
+as from any other start.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from audiolm.delayed import DelayedStage
 from audiolm.parallel import CODE_STD, ParallelStage
 from audiolm.stages import Stage
 
-__all__ = ["start_delayed_from_codebooks", "start_parallel_from_codebooks", "start_stage_from_codebooks"]
+__all__ = [
+    "start_delayed_from_codebooks",
+    "start_from_centroids",
+    "start_parallel_from_codebooks",
+    "start_stage_from_codebooks",
+]
 
 EMBEDDING_STD = 0.05
 HEAD_STD = 0.02
@@ -91,6 +97,32 @@ def start_delayed_from_codebooks(stage: DelayedStage, codebooks: Tensor, generat
         vectors = codebooks[level] if latent == config.code_dim else codebooks[level] @ into
         stage.codes[level] = _spread(vectors, DELAYED_CODE_STD)
         stage.into[level] = turn * (FIRST_LEVEL_STD / DELAYED_CODE_STD * sizes[level] / max(sizes[0], math.ulp(1.0)))
+
+
+@torch.no_grad()
+def start_from_centroids(
+    model: Stage | ParallelStage | DelayedStage, centroids: Tensor, generator: torch.Generator
+) -> None:
+    """Set the rows of the semantic tokens, wherever ``model`` has any, from ``centroids`` ``[token, feature]``.
+
+    Each table keeps the spread that it has. The fine stage reads no semantic tokens and stays as it is.
+
+    Raises:
+        ValueError: centroids of another number of tokens.
+    """
+    if isinstance(model, Stage):
+        layout = model.config.layout
+        count = layout.n_semantic
+        tables = {"semantic": [model.embedding.weight, model.head], "coarse": [model.embedding.weight], "fine": []}[
+            layout.kind
+        ]
+    else:
+        count, tables = model.config.n_semantic, [model.semantic.weight]
+    if centroids.ndim != 2 or len(centroids) != count:
+        raise ValueError(f"centroids have shape {tuple(centroids.shape)}; give [token, feature] of {count} tokens")
+    for table in tables:
+        rows = centroids.to(table) @ _turn(centroids.shape[1], table.shape[1], generator).to(table)
+        table[:count] = _spread(rows, float(table[:count].square().mean()) ** 0.5)
 
 
 def _check(codebooks: Tensor, levels: int, size: int) -> None:

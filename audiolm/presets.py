@@ -73,7 +73,7 @@ class Preset:
 
 def nano() -> Preset:
     """Hours on two CPU cores; all weights together below 60 MB."""
-    stages = {kind: nano_stage(kind, n_semantic=256) for kind in KINDS}
+    stages = {kind: nano_stage(kind, n_semantic=1024) for kind in KINDS}
     steps = {"semantic": 4_000, "coarse": 8_000, "fine": 8_000}
     batch = {"semantic": 4, "coarse": 4, "fine": 8}
     return Preset(
@@ -83,7 +83,7 @@ def nano() -> Preset:
         codec=nano_codec(),
         w2v_bert=w2v_bert.nano(),
         tap_layer=2,
-        n_semantic=256,
+        n_semantic=1024,
         stages=stages,
         codec_training=CodecTrainingConfig(),
         w2v_bert_training=W2vBertTraining(
@@ -101,9 +101,9 @@ def nano() -> Preset:
             "stage-parallel": 0.08,
             "stage-delayed": 0.3,
         },
-        delayed=nano_delayed(n_semantic=256),
+        delayed=nano_delayed(n_semantic=1024),
         delayed_training=DelayedTraining(optimiser=OptimiserConfig(steps=8_000, learning_rate=1.5e-3), batch=4),
-        parallel=nano_parallel(n_semantic=256),
+        parallel=nano_parallel(n_semantic=1024),
         parallel_training=ParallelTraining(optimiser=OptimiserConfig(steps=8_000)),
         max_seconds_per_speaker=300.0,
     )

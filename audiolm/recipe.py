@@ -21,6 +21,7 @@ from torch import Tensor
 from audiolm.checkpoint import config_from_dict, config_to_dict, part_digest, stored_part
 from audiolm.codebook_start import (
     start_delayed_from_codebooks,
+    start_from_centroids,
     start_parallel_from_codebooks,
     start_stage_from_codebooks,
 )
@@ -245,12 +246,7 @@ def _w2v_bert(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     kind = part.removeprefix("stage-")
     training = recipe.training_of(part, recipe.preset.stage_training[kind], steps)
-    codebooks = None if kind == "semantic" else _codebooks(recipe)
-
-    def start(stage: Stage) -> None:
-        if codebooks is not None:
-            start_stage_from_codebooks(stage, codebooks, torch.Generator().manual_seed(recipe.seed))
-
+    start = _start(recipe, None if kind == "semantic" else start_stage_from_codebooks)
     heard, held_out = _tokens(recipe)
     return StageTask(heard, held_out, _fitted(recipe, kind), training, recipe.runtime, start)
 
@@ -258,12 +254,7 @@ def _stage(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.parallel_training, steps)
     config = _for_tokens(recipe.preset.parallel, part, recipe)
-    codebooks = _codebooks(recipe)
-
-    def start(stage: ParallelStage) -> None:
-        if codebooks is not None:
-            start_parallel_from_codebooks(stage, codebooks)
-
+    start = _start(recipe, lambda stage, codebooks, _: start_parallel_from_codebooks(stage, codebooks))
     heard, held_out = _tokens(recipe)
     return ParallelTask(heard, held_out, config, training, recipe.runtime, start)
 
@@ -271,14 +262,25 @@ def _parallel(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
 def _delayed(part: str, recipe: Recipe, steps: int | None) -> TrainingTask:
     training = recipe.training_of(part, recipe.preset.delayed_training, steps)
     config = _for_tokens(recipe.preset.delayed, part, recipe)
-    codebooks = _codebooks(recipe)
-
-    def start(stage: DelayedStage) -> None:
-        if codebooks is not None:
-            start_delayed_from_codebooks(stage, codebooks, torch.Generator().manual_seed(recipe.seed))
-
     heard, held_out = _tokens(recipe)
+    start = _start(recipe, start_delayed_from_codebooks)
     return DelayedTask(heard, held_out, config, training, recipe.runtime, start)
+
+
+def _start(
+    recipe: Recipe, from_codebooks: Callable[[Any, Tensor, torch.Generator], None] | None
+) -> Callable[[Stage | ParallelStage | DelayedStage], None]:
+    """First weights: codes from the codec's codebooks (where it is ours), semantic tokens from their centroids."""
+    codebooks = _codebooks(recipe) if from_codebooks else None
+    centroids = load_tokenizer(recipe.export("semantic")).clusters.centroids
+
+    def start(model: Stage | ParallelStage | DelayedStage) -> None:
+        generator = torch.Generator().manual_seed(recipe.seed)
+        if from_codebooks and codebooks is not None:
+            from_codebooks(model, codebooks, generator)
+        start_from_centroids(model, centroids, generator)
+
+    return start
 
 
 OtherConfig = TypeVar("OtherConfig", ParallelConfig, DelayedConfig)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from audiolm.codebook_start import start_parallel_from_codebooks, start_stage_from_codebooks
+from audiolm.codebook_start import start_from_centroids, start_parallel_from_codebooks, start_stage_from_codebooks
+from audiolm.delayed import DelayedStage, nano_delayed
 from audiolm.parallel import CODE_STD, ParallelStage, nano_parallel
 from audiolm.stages import Stage, nano_stage
 
@@ -66,3 +67,36 @@ def test_wrong_codebooks_are_refused() -> None:
         start_stage_from_codebooks(stage("fine"), codebooks(2), torch.Generator())
     with pytest.raises(ValueError, match="semantic stage"):
         start_stage_from_codebooks(stage("semantic"), codebooks(), torch.Generator())
+
+
+@pytest.mark.parametrize("kind", ["semantic", "coarse", "delayed", "parallel"])
+def test_semantic_tokens_that_sound_alike_start_alike(kind: str) -> None:
+    centroids = torch.randn(10, 24, generator=torch.Generator().manual_seed(2))
+    model: Stage | ParallelStage | DelayedStage
+    if kind in ("semantic", "coarse"):
+        model = stage(kind)
+        tables = [model.embedding.weight, model.head] if kind == "semantic" else [model.embedding.weight]
+    else:
+        model = (DelayedStage if kind == "delayed" else ParallelStage)(  # type: ignore[arg-type]
+            (nano_delayed if kind == "delayed" else nano_parallel)(
+                n_semantic=10, n_coarse=1, n_fine=2, codebook_size=SIZE
+            )  # type: ignore[arg-type]
+        )
+        tables = [model.semantic.weight]
+    before = [table.detach().clone() for table in tables]
+    start_from_centroids(model, centroids, torch.Generator().manual_seed(0))
+    for table, was in zip(tables, before, strict=True):
+        rows = table[:10].detach()
+        assert correlation(rows, centroids) == pytest.approx(1.0, abs=1e-4)
+        assert float(rows.square().mean()) == pytest.approx(float(was[:10].square().mean()), rel=1e-3)
+        assert torch.equal(table[10:], was[10:])
+        assert not torch.equal(rows, was[:10])
+
+
+def test_the_fine_stage_has_no_semantic_tokens_and_others_must_fit() -> None:
+    fine = stage("fine")
+    before = {name: value.clone() for name, value in fine.state_dict().items()}
+    start_from_centroids(fine, torch.randn(10, 24), torch.Generator().manual_seed(0))
+    assert all(torch.equal(value, before[name]) for name, value in fine.state_dict().items())
+    with pytest.raises(ValueError, match=r"centroids have shape \(9, 24\)"):
+        start_from_centroids(stage("coarse"), torch.randn(9, 24), torch.Generator().manual_seed(0))

@@ -35,7 +35,7 @@ def test_a_sound_folder_is_a_detector_with_its_own_weights(tmp_path: Path) -> No
     ("changed", "message"),
     [
         ({"network": {"widths": [10**9, 10**9], "dropout": 0.2}}, "make no such detector|do not fit"),
-        ({"network": {"widths": [2] * 50_000, "dropout": 0.2}}, "do not fit the network"),
+        ({"network": {"widths": [2] * 50_000, "dropout": 0.2}}, r"make no such detector \(widths has 50000 blocks"),
         ({"network": {"widths": [-1], "dropout": 0.2}}, "make no such detector"),
         ({"network": {"widths": [1 << 62, 1 << 62], "dropout": 0.2}}, "make no such detector|do not fit"),
         ({"network": {"widths": "x", "dropout": []}}, "make no such detector"),
@@ -51,7 +51,7 @@ def test_a_configuration_that_makes_no_detector_is_refused_at_once(
     started = time.process_time()
     with pytest.raises(ValueError, match=message):
         MEL_CNN.load(folder)
-    assert time.process_time() - started < 30.0
+    assert time.process_time() - started < 10.0
 
 
 def test_weights_that_are_no_numbers_and_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from audiolm import checkpoint
 from audiolm.semantic.kmeans import Clusters, assign
 from audiolm.semantic.w2v_bert import FRAME_SAMPLES, W2vBert, W2vBertConfig
+
+if TYPE_CHECKING:
+    from audiolm.semantic.bundles import BundleTokenizer
 
 __all__ = ["SemanticTokenizer", "TokenizerConfig", "W2vBertTokenizer", "encode_long", "load_tokenizer"]
 
@@ -86,6 +89,11 @@ class W2vBertTokenizer(nn.Module):
         config = checkpoint.config_to_dict(self.config)
         checkpoint.save_part(folder, part=PART, config=config, state_dict=self.state_dict(), record=record)
 
+    @property
+    def clusters(self) -> Clusters:
+        """Normalisation and centroids, on the tokenizer's device."""
+        return Clusters(*(self.get_buffer(name) for name in Clusters._fields))
+
     @torch.inference_mode()
     def encode(self, samples: Tensor) -> Tensor:
         """16 kHz float32 ``[batch, time]`` to int64 ``[batch, ceil(time / 640)]``; the last frame is padded with zeros.
@@ -98,11 +106,10 @@ class W2vBertTokenizer(nn.Module):
         padded = F.pad(samples.float(), (0, -samples.shape[1] % FRAME_SAMPLES))
         lengths = torch.full((len(padded),), padded.shape[1] // FRAME_SAMPLES, device=padded.device)
         features = self.model.features(padded, lengths, self.config.tap_layer)
-        clusters = Clusters(*(self.get_buffer(name) for name in Clusters._fields))
-        return assign(features, clusters)
+        return assign(features, self.clusters)
 
 
-def load_tokenizer(folder: str | Path) -> SemanticTokenizer:
+def load_tokenizer(folder: str | Path) -> W2vBertTokenizer | BundleTokenizer:
     """The tokenizer a part folder holds: ours, or centroids over a torchaudio bundle."""
     from audiolm.semantic import bundles
 

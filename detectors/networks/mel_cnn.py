@@ -16,6 +16,10 @@ from detectors.kinds import bona_fide_logit
 __all__ = ["MelCnn", "MelCnnConfig", "widened"]
 
 
+MAX_BLOCKS = 32
+"""Each halves both lengths, so that further ones see a single cell; a hostile file may ask for any number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MelCnnConfig:
     """Six blocks as in AudioLM's detector (section IV.F), which has widths 64 to 512; these fit a CPU."""
@@ -24,6 +28,10 @@ class MelCnnConfig:
     dropout: float = 0.2
     outputs: int = 1
     """1: genuine against generated; more: one logit per kind of :mod:`detectors.kinds`."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.widths) <= MAX_BLOCKS:
+            raise ValueError(f"widths has {len(self.widths)} blocks; use 1 to {MAX_BLOCKS}")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

@@ -21,6 +21,6 @@ mkdir -p "$out"
     "$python" recipes/abx/train_w2v_bert.py --data "$manifest" --out "$out" --labels "$out/phone_labels.safetensors" \
         --start "$out/first/w2v-bert/export" --guess-labels --disturb --speeds 1 0.9 1.1 0.85 0.95 1.05 1.15 \
         --steps "${W2V_BERT_MORE_STEPS:-4800}" --learning-rate 1.5e-3 --ema-decay 0.998 --seed 5 --layer 3 \
-        --clusters 256 --cluster-seed 1 --cluster-restarts 1 --resume
+        --clusters 1024 --cluster-seed 1 --cluster-restarts 1 --resume
 # the other parts; those that are finished are skipped
 "$python" -m audiolm all --recipe recipes/nano/nano.toml --data "$manifest" --out "$out" --resume "$@"
