@@ -60,6 +60,8 @@ USUAL = [name for name in PARTS if name != "graph_attention"]
 """No detector loads the graph-attention network yet: after 350 steps its equal error rate was 42 %."""
 FUSED = (NARROW.name, "mel_kinds", "fine_statistics")
 """The parts of the fusion; the others are detectors of their own, and add nothing to these three."""
+SHARES = {"fine_statistics": 2.0}
+"""How much say a part has in the fusion; 1 where it is not named."""
 MORE = {"piper": 3, "hibari": 3}
 """Training clips of what comes nearest to today's generators, times as many."""
 
@@ -189,7 +191,10 @@ class Scored:
 
     def of(self, columns: Sequence[int]) -> tuple[list[ScoredClip], list[ScoredClip], np.ndarray, float]:
         """Held-out and test clips with the ratio of these parts in nats, and what makes it: weights and offset."""
-        factors, offset = fuse(self.held[0], self.held[1][:, columns], self.windows, self.window_scores[:, columns])
+        names = list(self.parts)
+        shares = [SHARES.get(names[column], 1.0) for column in columns]
+        held, windows = self.held[1][:, columns], self.window_scores[:, columns]
+        factors, offset = fuse(self.held[0], held, self.windows, windows, shares)
         made = [with_scores(items, scores[:, columns] @ factors + offset) for items, scores in (self.held, self.test)]
         return made[0], made[1], factors, offset
 
