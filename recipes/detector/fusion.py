@@ -60,7 +60,7 @@ USUAL = [name for name in PARTS if name != "graph_attention"]
 """No detector loads the graph-attention network yet: after 350 steps its equal error rate was 42 %."""
 FUSED = (NARROW.name, "mel_kinds", "fine_statistics")
 """The parts of the fusion; the others are detectors of their own, and add nothing to these three."""
-SHARES = {"fine_statistics": 2.0}
+SHARES = {"mel_cnn": 2.0, "fine_statistics": 3.0}
 """How much say a part has in the fusion; 1 where it is not named."""
 MORE = {"piper": 3, "hibari": 3}
 """Training clips of what comes nearest to today's generators, times as many."""
@@ -68,7 +68,7 @@ MORE = {"piper": 3, "hibari": 3}
 
 BENT = {"hifigan": (24, 7), "piper": (16, 6), "hibari": (16, 6), "kokoro": (10, 6), "world": (1, 150)}
 """Copies of published systems with their weights moved, and training clips of each copy."""
-MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22}, bent=BENT)
+MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22}, bent=BENT, rebuilt=1500)
 
 
 def _arguments() -> argparse.Namespace:
