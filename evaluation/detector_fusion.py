@@ -72,8 +72,6 @@ BASE: Mapping[str, Any] = {
 }
 FALSE_ALARMS = 0.01
 """Share of genuine clips of the calibration speakers that may fall below the operating point."""
-WINDOW_SHARE = 0.5
-"""Augmented windows for every held-out clip in the calibration."""
 IDENTITY = Calibration(scale=1.0, offset=0.0, independent_bona=1, independent_synth=1)
 
 
@@ -225,14 +223,16 @@ def fuse(
     windows: WindowSet,
     window_scores: np.ndarray,
     shares: Sequence[float] | None = None,
+    window_share: float = 1.0,
 ) -> tuple[np.ndarray, float]:
-    """Weights and offset of the parts, from held-out clips and, half as many, augmented windows of the same speakers.
+    """Weights and offset of the parts, from held-out clips and augmented windows of the same speakers.
 
     Clean clips of these speakers alone are too easy: the ratios would be bolder than other recordings allow. Each part
     is calibrated alone, the ratios are averaged by ``shares`` (default: equal), and the average is calibrated: parts
     with such a say err less on what none was shown than parts weighted by how well they do on what they were shown.
+    ``window_share``: windows for every clip.
     """
-    classes = _classes(scored, scores, windows, window_scores)
+    classes = _classes(scored, scores, windows, window_scores, window_share)
     alone = [fit_fusion(*(rows[:, [part]] for rows in classes)) for part in range(scores.shape[1])]
     say = np.asarray([1.0] * len(alone) if shares is None else shares)
     say = say / say.sum()
@@ -243,9 +243,9 @@ def fuse(
 
 
 def _classes(
-    scored: Sequence[ScoredClip], scores: np.ndarray, windows: WindowSet, window_scores: np.ndarray
+    scored: Sequence[ScoredClip], scores: np.ndarray, windows: WindowSet, window_scores: np.ndarray, share: float
 ) -> list[np.ndarray]:
-    """Rows of both classes. In each ``WINDOW_SHARE`` windows for every clip; among either, every cell alike."""
+    """Rows of both classes. In each ``share`` windows for every clip; among either, every cell alike."""
     clips: dict[tuple[bool, str], list[np.ndarray]] = {}
     for item, row in zip(scored, scores, strict=True):
         if not item.reason:
@@ -261,7 +261,7 @@ def _classes(
             for cells in (clips, changed)
         )
         drawn = np.random.default_rng(0).permutation(len(hard))
-        classes.append(np.concatenate([even, hard[np.resize(drawn, round(WINDOW_SHARE * len(even)))]]))
+        classes.append(np.concatenate([even, hard[np.resize(drawn, round(share * len(even)))]]))
     return classes
 
 

@@ -8,7 +8,7 @@ import pytest
 from detectors.assessment import ScoredClip
 from detectors.fusion import fit_fusion
 from detectors.labelled import LabelledClip
-from evaluation.detector_fusion import WINDOW_SHARE, fuse
+from evaluation.detector_fusion import fuse
 from evaluation.detector_windows import WindowSet
 
 
@@ -48,9 +48,9 @@ def test_a_share_moves_the_say_between_parts_and_leaves_each_calibration_alone()
 
 def test_one_part_with_any_share_is_calibrated_like_itself_on_clips_and_half_as_many_windows():
     items, scores, windows, window_scores = _held(np.random.default_rng(4))
-    weights, offset = fuse(items, scores[:, :1], windows, window_scores[:, :1], [7.0])
+    weights, offset = fuse(items, scores[:, :1], windows, window_scores[:, :1], [7.0], 0.5)
     genuine = windows.is_bona_fide
-    count = round(WINDOW_SHARE * 40)
+    count = 20
     order = np.random.default_rng(0).permutation(40)[:count]
     rows = [np.concatenate([scores[mask, :1], window_scores[mask, :1][order]]) for mask in (genuine, ~genuine)]
     factor, shift = fit_fusion(*rows)

@@ -62,6 +62,8 @@ FUSED = (NARROW.name, "mel_kinds", "fine_statistics")
 """The parts of the fusion; the others are detectors of their own, and add nothing to these three."""
 SHARES = {"mel_cnn": 2.0, "fine_statistics": 3.0}
 """How much say a part has in the fusion; 1 where it is not named."""
+WINDOW_SHARE = 0.5
+"""Windows for every clip in the fusion's calibration. A part alone, which judges the timeline's windows, has 1."""
 MORE = {"piper": 3, "hibari": 3}
 """Training clips of what comes nearest to today's generators, times as many."""
 
@@ -194,7 +196,8 @@ class Scored:
         names = list(self.parts)
         shares = [SHARES.get(names[column], 1.0) for column in columns]
         held, windows = self.held[1][:, columns], self.window_scores[:, columns]
-        factors, offset = fuse(self.held[0], held, self.windows, windows, shares)
+        share = WINDOW_SHARE if len(columns) > 1 else 1.0
+        factors, offset = fuse(self.held[0], held, self.windows, windows, shares, share)
         made = [with_scores(items, scores[:, columns] @ factors + offset) for items, scores in (self.held, self.test)]
         return made[0], made[1], factors, offset
 
