@@ -218,26 +218,34 @@ def with_scores(scored: Sequence[ScoredClip], raw: np.ndarray) -> list[ScoredCli
 
 
 def fuse(
-    scored: Sequence[ScoredClip], scores: np.ndarray, windows: WindowSet, window_scores: np.ndarray
+    scored: Sequence[ScoredClip],
+    scores: np.ndarray,
+    windows: WindowSet,
+    window_scores: np.ndarray,
+    shares: Sequence[float] | None = None,
+    window_share: float = 1.0,
 ) -> tuple[np.ndarray, float]:
-    """Weights and offset of the parts, from held-out clips and, as many, augmented windows of the same speakers.
+    """Weights and offset of the parts, from held-out clips and augmented windows of the same speakers.
 
     Clean clips of these speakers alone are too easy: the ratios would be bolder than other recordings allow. Each part
-    is calibrated alone, the ratios are averaged, and the average is calibrated: parts with equal say err less on what
-    none was shown than parts weighted by how well they do on the generators that they were.
+    is calibrated alone, the ratios are averaged by ``shares`` (default: equal), and the average is calibrated: parts
+    with such a say err less on what none was shown than parts weighted by how well they do on what they were shown.
+    ``window_share``: windows for every clip.
     """
-    classes = _classes(scored, scores, windows, window_scores)
+    classes = _classes(scored, scores, windows, window_scores, window_share)
     alone = [fit_fusion(*(rows[:, [part]] for rows in classes)) for part in range(scores.shape[1])]
-    weights = np.asarray([factor[0] for factor, _ in alone]) / len(alone)
-    offset = float(np.mean([shift for _, shift in alone]))
+    say = np.asarray([1.0] * len(alone) if shares is None else shares)
+    say = say / say.sum()
+    weights = np.asarray([factor[0] for factor, _ in alone]) * say
+    offset = float(np.dot(say, [shift for _, shift in alone]))
     factor, shift = fit_fusion(*((rows @ weights + offset)[:, None] for rows in classes))
     return weights * factor[0], offset * float(factor[0]) + shift
 
 
 def _classes(
-    scored: Sequence[ScoredClip], scores: np.ndarray, windows: WindowSet, window_scores: np.ndarray
+    scored: Sequence[ScoredClip], scores: np.ndarray, windows: WindowSet, window_scores: np.ndarray, share: float
 ) -> list[np.ndarray]:
-    """Rows of both classes. Within a class, clips and windows count alike, and within these every cell."""
+    """Rows of both classes. In each ``share`` windows for every clip; among either, every cell alike."""
     clips: dict[tuple[bool, str], list[np.ndarray]] = {}
     for item, row in zip(scored, scores, strict=True):
         if not item.reason:
@@ -252,7 +260,8 @@ def _classes(
             _even([rows for (genuine, _), rows in sorted(cells.items()) if genuine == wanted])
             for cells in (clips, changed)
         )
-        classes.append(np.concatenate([even, hard[np.resize(np.arange(len(hard)), len(even))]]))
+        drawn = np.random.default_rng(0).permutation(len(hard))
+        classes.append(np.concatenate([even, hard[np.resize(drawn, round(share * len(even)))]]))
     return classes
 
 

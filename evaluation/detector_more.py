@@ -22,6 +22,7 @@ from evaluation.detector_data import TEXTS, further_recordings, trimmed
 from evaluation.detector_imitations import IMITATIONS
 from evaluation.detector_neural import NeuralGenerator, resynthesise, train_generator
 from evaluation.detector_public import KOKORO_VOICES, installed, public_vocoders, speak_kokoro_mix
+from evaluation.detector_vocoders import phase_rebuilt
 
 __all__ = ["MoreSizes", "drawn_geometry", "more_clips"]
 
@@ -41,6 +42,8 @@ class MoreSizes:
     drawn: Mapping[str, int]
     vocoded: int = 90
     mixed: int = 60
+    rebuilt: int = 0
+    """Recordings with their phase rebuilt under exact magnitudes: so little is lost that many are needed."""
     bent: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Name of a published network (``world``: a vocoder without one) to how many bent copies, and clips of each."""
 
@@ -177,6 +180,8 @@ def more_clips(corpus: Path, cache: Path, sizes: MoreSizes, seed: int) -> list[L
     parts["neural_drawn"] = lambda: _drawn(source, recorded, sizes, seed)
     for name, make in public_vocoders().items():
         parts[name] = lambda name=name, make=make: _made(source, name, make, {"train": sizes.vocoded}, seed)
+    if sizes.rebuilt:
+        parts["phase_rebuilt"] = lambda: _made(source, "phase_rebuilt", phase_rebuilt, {"train": sizes.rebuilt}, seed)
     if installed("kokoro"):
         parts["kokoro"] = lambda: _mixed(corpus / "text", sizes.mixed, seed)
     for name, size in sizes.bent.items():

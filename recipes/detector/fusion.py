@@ -60,13 +60,17 @@ USUAL = [name for name in PARTS if name != "graph_attention"]
 """No detector loads the graph-attention network yet: after 350 steps its equal error rate was 42 %."""
 FUSED = (NARROW.name, "mel_kinds", "fine_statistics")
 """The parts of the fusion; the others are detectors of their own, and add nothing to these three."""
+SHARES = {"mel_cnn": 2.0, "fine_statistics": 3.0}
+"""How much say a part has in the fusion; 1 where it is not named."""
+WINDOW_SHARE = 0.5
+"""Windows for every clip in the fusion's calibration. A part alone, which judges the timeline's windows, has 1."""
 MORE = {"piper": 3, "hibari": 3}
 """Training clips of what comes nearest to today's generators, times as many."""
 
 
 BENT = {"hifigan": (24, 7), "piper": (16, 6), "hibari": (16, 6), "kokoro": (10, 6), "world": (1, 150)}
 """Copies of published systems with their weights moved, and training clips of each copy."""
-MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22}, bent=BENT)
+MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22}, bent=BENT, rebuilt=1500)
 
 
 def _arguments() -> argparse.Namespace:
@@ -189,7 +193,11 @@ class Scored:
 
     def of(self, columns: Sequence[int]) -> tuple[list[ScoredClip], list[ScoredClip], np.ndarray, float]:
         """Held-out and test clips with the ratio of these parts in nats, and what makes it: weights and offset."""
-        factors, offset = fuse(self.held[0], self.held[1][:, columns], self.windows, self.window_scores[:, columns])
+        names = list(self.parts)
+        shares = [SHARES.get(names[column], 1.0) for column in columns]
+        held, windows = self.held[1][:, columns], self.window_scores[:, columns]
+        share = WINDOW_SHARE if len(columns) > 1 else 1.0
+        factors, offset = fuse(self.held[0], held, self.windows, windows, shares, share)
         made = [with_scores(items, scores[:, columns] @ factors + offset) for items, scores in (self.held, self.test)]
         return made[0], made[1], factors, offset
 
