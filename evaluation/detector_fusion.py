@@ -50,6 +50,7 @@ __all__ = [
     "PARTS",
     "FusionPlan",
     "Part",
+    "anchored",
     "channelled",
     "compact",
     "features_of",
@@ -289,6 +290,24 @@ def operating_point(held: Sequence[ScoredClip], calibration: Calibration) -> dic
         return {name: BASE[name] for name in ("threshold_llr", "threshold_source")}
     source = f"{below} of {len(genuine)} genuine clips of the calibration speakers, raw and through channels, lie below"
     return {"threshold_llr": round(allowed, 4), "threshold_source": source}
+
+
+def anchored(
+    held: Sequence[ScoredClip], test: Sequence[ScoredClip], bound: Calibration
+) -> tuple[list[ScoredClip], list[ScoredClip], float, str]:
+    """Clips whose scores are ratios, moved so that the calibration speakers' operating point is the Bayes threshold.
+
+    A regression over all clips places the middle of the scale; verdicts are given at its edge, where the genuine clips
+    lie that are hardest to believe. By the ratio and by the shipped threshold one decides alike then.
+    Gives both sets of clips, by how much they were moved (0 or below), and where the threshold is from.
+    """
+    point, bayes = operating_point(held, bound), BASE["threshold_llr"]
+    shift = bayes - point["threshold_llr"]
+    source = BASE["threshold_source"]
+    if shift:
+        source = f"{point['threshold_source']}; the ratio is moved so that this is the {source}"
+    first, second = (with_scores(items, np.asarray([item.raw for item in items]) + shift) for items in (held, test))
+    return first, second, shift, source
 
 
 def write_part(

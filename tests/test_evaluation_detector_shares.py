@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from detectors.assessment import ScoredClip
+from detectors.calibration import Calibration
 from detectors.fusion import fit_fusion
 from detectors.labelled import LabelledClip
-from evaluation.detector_fusion import fuse
+from evaluation.detector_fusion import BASE, anchored, fuse, operating_point
 from evaluation.detector_windows import WindowSet
+
+WIDE = Calibration(scale=1.0, offset=0.0, independent_bona=10_000, independent_synth=10_000)
 
 
 def _held(rng: np.random.Generator) -> tuple[list[ScoredClip], np.ndarray, WindowSet, np.ndarray]:
@@ -57,3 +62,23 @@ def test_one_part_with_any_share_is_calibrated_like_itself_on_clips_and_half_as_
     again, further = fit_fusion(*(values * factor[0] + shift for values in rows))
     assert weights[0] == pytest.approx(factor[0] * again[0])
     assert offset == pytest.approx(shift * again[0] + further)
+
+
+def test_the_operating_point_of_an_anchored_fusion_is_the_bayes_threshold():
+    items, scores, _, _ = _held(np.random.default_rng(5))
+    many = [replace(item, raw=float(value)) for item, value in zip(items * 4, np.tile(scores[:, 0], 4), strict=True)]
+    before = operating_point(many, WIDE)["threshold_llr"]
+    held, test, shift, source = anchored(many, many[:10], WIDE)
+    bayes = BASE["threshold_llr"]
+    assert shift == pytest.approx(min(0.0, bayes - before))
+    assert [item.raw for item in held] == pytest.approx([item.raw + shift for item in many])
+    assert [item.raw for item in test] == pytest.approx([item.raw + shift for item in many[:10]])
+    assert operating_point(held, WIDE)["threshold_llr"] == pytest.approx(bayes, abs=1e-4)
+    assert ("the ratio is moved" in source) == (shift < 0)
+
+
+def test_a_fusion_that_is_bold_enough_stays_where_it_is():
+    items, scores, _, _ = _held(np.random.default_rng(5))
+    low = [replace(item, raw=float(value) - 20.0) for item, value in zip(items, scores[:, 0], strict=True)]
+    _, _, shift, source = anchored(low, low, WIDE)
+    assert shift == 0.0 and source == BASE["threshold_source"]

@@ -41,6 +41,7 @@ from evaluation.detector_fusion import (
     IDENTITY,
     PARTS,
     FusionPlan,
+    anchored,
     channelled,
     features_of,
     fit_part,
@@ -208,7 +209,8 @@ def report(scored: Scored) -> None:
         held, test, _, _ = scored.of([index])
         print(f"{name}: {_measures(test, _identity(held))}", flush=True)
     held, test, factors, offset = scored.of([list(scored.parts).index(name) for name in FUSED])
-    print("weights", dict(zip(FUSED, factors.round(4), strict=True)), offset)
+    held, test, shift, _ = anchored(held, test, _identity(held))
+    print("weights", dict(zip(FUSED, factors.round(4), strict=True)), offset + shift)
     print(f"fusion: {_measures(test, _identity(held))}", flush=True)
 
 
@@ -234,12 +236,15 @@ def write(out: Path, steps: Mapping[str, int], plan: FusionPlan, clips, weights,
             extra = {"title": name, "kinds": list(KINDS), "training": told, **shared}
             digests[name] = _written(out / name, weights[name], raw, clips, extra, calibration)
     held, test, factors, offset = scored.of([list(scored.parts).index(name) for name in FUSED])
+    held, test, shift, source = anchored(held, test, _identity(held))
     used = dict(zip(FUSED, map(float, factors), strict=True))
     extra = {
         "title": "fusion",
         "parts": {name: digests[name] for name in used},
         "weights": used,
-        "offset": offset,
+        "offset": offset + shift,
+        "threshold_llr": BASE["threshold_llr"],
+        "threshold_source": source,
         "frame_part": "mel_kinds",
         "training": {**training, "steps": max(steps.values())},
         **shared,
