@@ -13,7 +13,7 @@ stage() { # PART NAME TOKENS SECONDS options
         --seconds "$seconds" ${LEASE_DEVICE:+--device $LEASE_DEVICE} "$@" >"/tmp/o/$name.log" 2>&1
 }
 place=a stage fine fine "" "$(($2 > 90 ? $2 - 60 : 30))" --batch 64 --dropout 0.1 &
-python3 tokens.py --speech /tmp/a/speech.safetensors --start /tmp/a/semantic --clusters 1024 512 --out /tmp/o \
+python3 tokens.py --speech /tmp/a/speech.safetensors --clusters 1024 512 --out /tmp/o \
     --wait "$2" ${LEASE_DEVICE:+--device $LEASE_DEVICE} /tmp/o/w2v-a /tmp/o/w2v-b /tmp/o/w2v-c /tmp/o/w2v-d 2>&1 | tee /tmp/o/tokens.log
 tail -n 2 /tmp/o/w2v-*.log | cut -c1-220
 for count in 1024 512; do

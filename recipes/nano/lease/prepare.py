@@ -23,15 +23,13 @@ import ten_bits
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from speech import FRAME, LONGEST, RATE_HZ, SPEEDS
 
 from audiolm.codec.protocol import load_acoustic
 from audiolm.dataset import Recording, read_recordings
 from audiolm.edge_silence import Stretch, without_edge_silence
 from audiolm.speed_variants import at_speeds
 
-RATE_HZ, FRAME = 16_000, 640
-SPEEDS = (1.0, 0.9, 1.1, 0.85, 0.95, 1.05, 1.15)
-LONGEST = 40 * RATE_HZ
 EDGE_S = 0.5
 
 
@@ -82,10 +80,7 @@ def moved(labels: np.ndarray, samples: Any, frames: int) -> np.ndarray:
     """Labels of a recording's frames where the recording begins later than the labels do."""
     start = samples._start if isinstance(samples, Stretch) else 0
     places = (start + (np.arange(frames) + 0.5) * FRAME).astype(np.int64) // FRAME
-    there = places < len(labels)
-    return np.where(there, labels[np.minimum(places, max(0, len(labels) - 1))] if len(labels) else -1, -1).astype(
-        np.int8
-    )
+    return np.append(labels, -1)[np.minimum(places, len(labels))].astype(np.int8)
 
 
 def pack_codes(recordings: Sequence[Recording], options: argparse.Namespace) -> None:

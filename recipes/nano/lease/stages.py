@@ -41,7 +41,7 @@ class ByTheClock:
     """An optimiser's configuration whose rate falls with the time that is left."""
 
     def __init__(self, config: OptimiserConfig, seconds: float) -> None:
-        self.config, self.seconds, self.started = config, seconds, time.monotonic()
+        self.seconds, self.started = seconds, time.monotonic()
         self.clip_norm, self.ema_decay, self.learning_rate = config.clip_norm, config.ema_decay, config.learning_rate
 
     def share(self) -> float:
@@ -111,14 +111,7 @@ def make_task(
         training = DelayedTraining(
             optimiser=optimiser, batch=options.batch, hide_frames=options.hide_frames, validation_batches=2
         )
-        return DelayedTask(
-            heard,
-            held_out,
-            config,
-            training,
-            runtime,
-            lambda model: begin(model, first, centroids),
-        )
+        return DelayedTask(heard, held_out, config, training, runtime, lambda model: begin(model, first, centroids))
     stage = Stage.load(options.start, options.part)
     count = len(centroids) if centroids is not None else stage.config.layout.n_semantic
     transformer = replace(stage.config.transformer, dropout=options.dropout)

@@ -1,7 +1,7 @@
 """The best of several w2v-BERTs, its clusters, and the semantic tokens of all recordings, on a GPU in seconds.
 
-    python recipes/nano/lease/tokens.py --speech DIR/speech.safetensors --start SEMANTIC_FOLDER --clusters 1024 512 \\
-        --out OUT OUT/w2v-A OUT/w2v-B ...
+    python recipes/nano/lease/tokens.py --speech DIR/speech.safetensors --clusters 1024 512 --out OUT \\
+        OUT/w2v-A OUT/w2v-B ...
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import save_file
+from speech import FRAME, LONGEST, SPEEDS, read_speech
 from torch import Tensor
-from w2v_bert import FRAME, LONGEST, SPEEDS, Speech, played_at
+from w2v_bert import played_at
 
 from audiolm import checkpoint
 from audiolm.semantic.kmeans import Clusters, assign
@@ -29,7 +30,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--speech", type=Path, required=True)
-    parser.add_argument("--start", type=Path, required=True, help="only to read the recordings with")
     parser.add_argument("--clusters", type=int, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--wait", type=float, default=0.0, help="seconds that trainings may still need")
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     started = time.monotonic()
-    speech = Speech(options.speech, W2vBertTokenizer.load(options.start).model.to(device), device)
+    recordings = read_speech(options.speech)
     records = [path / "training.json" for path in options.folders]
     while not all(path.exists() for path in records) and time.monotonic() < started + options.wait:
         time.sleep(0.5)
@@ -49,11 +49,11 @@ def main() -> None:
     waves = [
         played_at(torch.from_numpy(wave).to(device), speed)[:LONGEST]
         for speed in SPEEDS
-        for wave, _ in speech.recordings["train"]
-    ] + [torch.from_numpy(wave).to(device) for wave, _ in speech.recordings["dev"]]
+        for wave, _ in recordings["train"]
+    ] + [torch.from_numpy(wave).to(device) for wave, _ in recordings["dev"]]
     features = features_of(model, waves, config.masked.layers)
     print(f"{folder} {sum(map(len, features))} frames {time.monotonic() - started:.0f} s", flush=True)
-    own = len(speech.recordings["train"])  # the first of SPEEDS is 1
+    own = len(recordings["train"])  # the first of SPEEDS is 1
     for count in options.clusters:
         clusters = clustered(torch.cat(features[:own]), count)
         tokens = [assign(rows, clusters).cpu().numpy().astype(np.int16) for rows in features]

@@ -9,7 +9,6 @@ where no transcript is, and gives first weights where the sizes agree.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
 import time
@@ -22,7 +21,7 @@ import torch
 import torch.nn.functional as F
 import torchaudio.functional as AF
 from lease_record import record_of
-from safetensors import safe_open
+from speech import FRAME, RATE_HZ, SPEEDS, read_speech
 from torch import Tensor
 
 from audiolm import checkpoint
@@ -32,8 +31,6 @@ from audiolm.semantic.features import frame_mask
 from audiolm.semantic.tokenizer import W2vBertTokenizer
 from audiolm.semantic.w2v_bert import PART, W2vBert, W2vBertConfig
 
-RATE_HZ, FRAME, LONGEST = 16_000, 640, 40 * 16_000
-SPEEDS = (1.0, 0.9, 1.1, 0.85, 0.95, 1.05, 1.15)
 SURE, ENOUGH = 0.9, 0.5
 VALIDATE_EVERY = 500
 
@@ -90,20 +87,8 @@ class Speech:
     """All recordings at all speeds on the device, one after the other, and the label of each frame."""
 
     def __init__(self, path: Path, guesser: W2vBert, device: torch.device) -> None:
-        import soundfile as sf
-
         self.device = device
-        with safe_open(path, framework="np") as stored:
-            lengths = json.loads(stored.metadata()["lengths"])
-
-            def read(split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-                wave, _ = sf.read(io.BytesIO(stored.get_tensor(f"{split}/{index}/opus").tobytes()), dtype="float32")
-                wave = np.pad(wave, (0, max(0, lengths[split][index] - len(wave))))[: lengths[split][index]]
-                return wave, stored.get_tensor(f"{split}/{index}/labels").astype(np.int64)
-
-            self.recordings = {
-                split: [read(split, i) for i in range(len(lengths[split]))] for split in ("train", "dev")
-            }
+        self.recordings = read_speech(path)
         known = [self._filled(wave, labels, guesser) for wave, labels in self.recordings["train"]]
         waves, labels = [], []
         for speed in SPEEDS:
