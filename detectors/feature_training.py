@@ -16,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from detectors.error_rates import eer
 from detectors.kinds import BONA_FIDE_KINDS, bona_fide_logit
 from detectors.training import TrainConfig, learning_rate
+from detectors.unmet_generators import UnmetGenerators
 
 __all__ = ["FeatureSet", "KindNetwork", "fit_on_features", "scores_of"]
 
@@ -26,7 +27,10 @@ AVERAGED_STEPS = 100
 
 
 class KindNetwork(Protocol):
-    """A network with one logit per kind (:mod:`detectors.kinds`) before the odds of genuine speech."""
+    """A network with one logit per kind (:mod:`detectors.kinds`) before the odds of genuine speech.
+
+    Either ``[batch, kind]``, or ``[way, batch, kind]`` where it looks in several ways; each is trained for itself.
+    """
 
     def logits(self, features: Tensor) -> Tensor: ...
 
@@ -77,11 +81,18 @@ def scores_of(network: nn.Module, features: Tensor) -> np.ndarray:
     return torch.cat(parts).numpy().astype(np.float64)
 
 
-def fit_on_features(network: nn.Module, training: FeatureSet, held: FeatureSet, config: TrainConfig) -> list[dict]:
+def fit_on_features(
+    network: nn.Module,
+    training: FeatureSet,
+    held: FeatureSet,
+    config: TrainConfig,
+    unmet: UnmetGenerators | None = None,
+) -> list[dict]:
     """Train ``network`` in place and leave it at the running mean of its weights; the history comes back.
 
     The loss is that of genuine against generated, plus a little of telling the kinds apart. Batches are drawn evenly
     (as the windows were). ``held``: windows of other speakers, looked at every ``check_every`` steps, for the log.
+    ``unmet``: moves synthetic windows to where other generators might be.
     """
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # a third less time a step
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -95,7 +106,10 @@ def fit_on_features(network: nn.Module, training: FeatureSet, held: FeatureSet, 
         index, order = torch.from_numpy(order[: config.batch]), order[config.batch :]
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
-        loss = _step(network, optimiser, _masked(training.features[index], rng), kinds[index], rng)
+        batch = _masked(training.features[index], rng)
+        if unmet is not None:
+            batch = unmet(batch, kinds[index] >= BONA_FIDE_KINDS, rng)
+        loss = _step(network, optimiser, batch, kinds[index], rng)
         keep = min(1.0 - 1.0 / AVERAGED_STEPS, step / (step + 10.0))
         _follow(average, network.state_dict(), keep)
         if (step + 1) % config.check_every == 0 or step + 1 == config.steps:
@@ -114,8 +128,10 @@ def _step(
         network.train()
         logits = cast(KindNetwork, network).logits(batch)
     genuine = (kinds < BONA_FIDE_KINDS).float()
-    loss = binary_cross_entropy_with_logits(bona_fide_logit(logits), genuine)
-    loss = loss + KIND_WEIGHT * cross_entropy(logits, kinds)
+    loss = torch.zeros(())
+    for way in logits if logits.ndim == 3 else [logits]:
+        loss = loss + binary_cross_entropy_with_logits(bona_fide_logit(way), genuine)
+        loss = loss + KIND_WEIGHT * cross_entropy(way, kinds)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)

@@ -30,14 +30,14 @@ BONA_FIDE_KINDS = 2
 _GENERATORS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("griffin_lim", "lpc_vocoder", "cepstral_vocoder", "world", "phase_rebuilt"), "signal_vocoder"),
-        **dict.fromkeys(("mel_inverted", "phase_blurred", "world_bent"), "signal_vocoder"),
+        **dict.fromkeys(("mel_inverted", "phase_blurred", "world_bent", "harmonics_drawn"), "signal_vocoder"),
         **dict.fromkeys(("flite", "espeak", "festival", "festival_hts"), "rule_voice"),
         **dict.fromkeys(
             ("neural_codec", "neural_codec_stft", "neural_codec_staged", "neural_codec_24k", "codec_other_rate"),
             "neural_codec",
         ),
         **dict.fromkeys(("neural_vocoder", "neural_vocoder_staged", "neural_vocoder_nearest"), "neural_vocoder"),
-        **dict.fromkeys(("hifigan", "hifigan_bent"), "neural_vocoder"),
+        **dict.fromkeys(("hifigan", "hifigan_bent", "hifigan_chained"), "neural_vocoder"),
         **dict.fromkeys(("piper", "hibari", "kokoro"), "neural_voice"),
         **dict.fromkeys(("piper_bent", "hibari_bent", "kokoro_bent"), "neural_voice"),
     }

@@ -19,6 +19,7 @@ import numpy as np
 
 from audiolm.audio import AudioClip
 from evaluation import detector_public as public
+from evaluation.detector_levels import at_level_of
 
 __all__ = ["BENT_VOICES", "bent_model", "bent_voice", "bent_vocoder", "can_bend", "world_bent"]
 
@@ -121,9 +122,7 @@ def world_bent(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     made = world.synthesize(
         np.ascontiguousarray(pitch_hz), np.ascontiguousarray(spectrum), np.ascontiguousarray(noise), RATE_HZ, frame_ms
     )
-    made = np.pad(made, (0, max(0, samples.size - made.size)))[: samples.size]
-    level = np.sqrt(np.mean(signal**2) / (np.mean(made**2) + 1e-12))
-    return (made * level / max(1.0, float(np.abs(made * level).max()))).astype(np.float32)
+    return at_level_of(made, samples)
 
 
 def _smoothed(values: np.ndarray, frames: int) -> np.ndarray:

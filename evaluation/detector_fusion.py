@@ -33,6 +33,7 @@ from detectors.features import SAMPLE_RATE_HZ, log_mel
 from detectors.fine_statistics import ALL_STATISTICS, all_statistics
 from detectors.fine_statistics import WIDTH as STATISTICS_WIDTH
 from detectors.fusion import FusionDetector, fit_fusion
+from detectors.kinds import BONA_FIDE_KINDS
 from detectors.labelled import LabelledClip, count_clips
 from detectors.lfcc_gmm import CLASSES, fit_mixture
 from detectors.linear_features import lfcc, log_linear, wideband
@@ -43,6 +44,7 @@ from detectors.networks.lcnn import Lcnn
 from detectors.networks.mel_cnn import MelCnn, widened
 from detectors.networks.statistics import StatisticsNetwork
 from detectors.training import TrainConfig
+from detectors.unmet_generators import UnmetGenerators
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector
 from evaluation.detector_windows import WindowSet
 
@@ -95,6 +97,8 @@ class Part:
     network: Callable[[], nn.Module] | None = None
     learning_rate: float = 2e-3
     batch: int = 48
+    unmet: bool = False
+    """Whether synthetic windows are moved to where other generators might be: features ``[window, number]`` only."""
 
 
 def _warm_mel_kinds() -> MelCnn:
@@ -110,7 +114,10 @@ PARTS: Mapping[str, Part] = {
     "lfcc_lcnn": Part(features=log_linear, network=Lcnn),
     "graph_attention": Part(features=wideband, network=GraphAttentionNetwork),
     "fine_statistics": Part(
-        features=all_statistics, network=lambda: StatisticsNetwork(ALL_STATISTICS, STATISTICS_WIDTH), batch=128
+        features=all_statistics,
+        network=lambda: StatisticsNetwork(ALL_STATISTICS, STATISTICS_WIDTH),
+        batch=256,
+        unmet=True,
     ),
 }
 
@@ -145,7 +152,9 @@ def fit_part(
         check_every=150,
         batch=part.batch,
     )
-    fit_on_features(network, training, held, config)
+    synthetic = training.kinds >= BONA_FIDE_KINDS
+    unmet = UnmetGenerators(training.features, synthetic, training.generators) if part.unmet else None
+    fit_on_features(network, training, held, config, unmet)
     return compact(network.state_dict())
 
 

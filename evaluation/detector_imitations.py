@@ -19,19 +19,12 @@ from torch import Tensor
 
 from detectors.preparation import resample
 from evaluation.detector_codecs import own_codec
+from evaluation.detector_levels import at_level_of
 
 __all__ = ["IMITATIONS", "band_filled", "codec_bent", "images", "mel_inverted", "phase_blurred", "transform_coded"]
 
 RATE_HZ = 16_000
-TINY = 1e-9
 BEND_RATES = (0.62, 0.7, 0.8, 0.9, 1.12, 1.25, 1.4, 1.6)
-
-
-def _at_level(made: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    made = np.pad(np.asarray(made, np.float64), (0, max(0, samples.size - made.size)))[: samples.size]
-    level = np.sqrt(np.mean(samples.astype(np.float64) ** 2) / (np.mean(made**2) + TINY**2))
-    scaled = made * level
-    return (scaled / max(1.0, float(np.abs(scaled).max()))).astype(np.float32)
 
 
 def _drawn_phase(phase: Tensor, rng: np.random.Generator) -> Tensor:
@@ -83,7 +76,7 @@ def mel_inverted(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     magnitude = magnitude * fine.clamp(1e-3, 1e2).pow(kept)
     phase = _drawn_phase(spectrum.angle(), rng)
     rounds = int(rng.choice([0, 2, 5, 12, 30]))
-    return _at_level(_rebuilt(magnitude, phase, size, hop, samples.size, rounds), samples)
+    return at_level_of(_rebuilt(magnitude, phase, size, hop, samples.size, rounds), samples)
 
 
 def phase_blurred(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -95,7 +88,7 @@ def phase_blurred(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         magnitude = magnitude * torch.exp(float(rng.uniform(0.05, 0.4)) * grain)
     rounds = int(rng.choice([0, 1, 3, 8, 20]))
     made = _rebuilt(magnitude, _drawn_phase(spectrum.angle(), rng), size, hop, samples.size, rounds)
-    return _at_level(made, samples)
+    return at_level_of(made, samples)
 
 
 def transform_coded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -110,7 +103,7 @@ def transform_coded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray
     chance = torch.from_numpy(rng.uniform(-np.pi, np.pi, tuple(magnitude.shape)).astype(np.float32))
     angle = torch.where(weak, chance, angle)
     made = _rebuilt(coded, angle, size, hop, samples.size, int(rng.choice([0, 1, 2])))
-    return _at_level(made, samples)
+    return at_level_of(made, samples)
 
 
 def images(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -129,7 +122,7 @@ def images(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     bias = float(rng.uniform(0.0, 0.003)) * rng.standard_normal(period) * np.abs(samples).max()
     repeats = -(-samples.size // period)
     made = made * np.tile(gain, repeats)[: samples.size] + np.tile(bias, repeats)[: samples.size]
-    return _at_level(made, samples)
+    return at_level_of(made, samples)
 
 
 def band_filled(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -151,7 +144,7 @@ def band_filled(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         has = source[begin:end].abs().square().mean(0, keepdim=True).sqrt().clamp_min(1e-8)
         made[begin:end] = source[begin:end] / has * smooth
     sound = torch.istft(made, size, hop, size, torch.hann_window(size), length=samples.size)
-    return _at_level(sound.numpy(), samples)
+    return at_level_of(sound.numpy(), samples)
 
 
 def _bent(codec: Any, rng: np.random.Generator) -> Any:
@@ -179,10 +172,10 @@ def codec_bent(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     inside = torch.from_numpy(resample(samples, RATE_HZ, rate_hz).copy())[None]
     with torch.inference_mode():
         made = codec.decode(codec.encode(inside, levels))[0].numpy()
-    made = _at_level(resample(made, rate_hz, RATE_HZ), samples)
+    made = at_level_of(resample(made, rate_hz, RATE_HZ), samples)
     if rng.random() < 0.25:
         share = float(rng.uniform(0.5, 0.9))
-        made = _at_level(share * made + (1.0 - share) * samples, samples)
+        made = at_level_of(share * made + (1.0 - share) * samples, samples)
     return made
 
 

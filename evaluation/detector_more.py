@@ -18,13 +18,16 @@ import numpy as np
 from audiolm.audio import AudioClip
 from detectors.labelled import LabelledClip, load_clips, save_clips
 from evaluation.detector_bent import BENT_VOICES, bent_vocoder, bent_voice, can_bend, world_bent
+from evaluation.detector_chains import hifigan_chained
 from evaluation.detector_data import TEXTS, further_recordings, trimmed
+from evaluation.detector_harmonics import harmonics_drawn
 from evaluation.detector_imitations import IMITATIONS
 from evaluation.detector_neural import NeuralGenerator, resynthesise, train_generator
 from evaluation.detector_public import KOKORO_VOICES, installed, public_vocoders, speak_kokoro_mix
+from evaluation.detector_tokens import tokens_drawn
 from evaluation.detector_vocoders import phase_rebuilt
 
-__all__ = ["MoreSizes", "drawn_geometry", "more_clips"]
+__all__ = ["MoreSizes", "drawn_geometry", "drawn_often", "more_clips"]
 
 logger = logging.getLogger(__name__)
 RATE_HZ = 16_000
@@ -42,8 +45,8 @@ class MoreSizes:
     drawn: Mapping[str, int]
     vocoded: int = 90
     mixed: int = 60
-    rebuilt: int = 0
-    """Recordings with their phase rebuilt under exact magnitudes: so little is lost that many are needed."""
+    many: Mapping[str, int] = field(default_factory=dict)
+    """Training clips of what is hard, or stands for a whole family: names of :func:`drawn_often`."""
     bent: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Name of a published network (``world``: a vocoder without one) to how many bent copies, and clips of each."""
 
@@ -169,6 +172,12 @@ def _mixed(texts: Path, count: int, seed: int) -> Iterable[LabelledClip]:
             )
 
 
+def drawn_often() -> dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]:
+    """What :class:`MoreSizes` may ask many clips of, by name; the chained vocoder only where its package is."""
+    named = {"phase_rebuilt": phase_rebuilt, "tokens_drawn": tokens_drawn, "harmonics_drawn": harmonics_drawn}
+    return {**named, "hifigan_chained": hifigan_chained} if public_vocoders() else named
+
+
 def more_clips(corpus: Path, cache: Path, sizes: MoreSizes, seed: int) -> list[LabelledClip]:
     """All of them, each part kept under ``cache``; what needs a package that is missing is left out."""
     recorded = _kept(cache / f"more-recorded-{seed}.safetensors", lambda: further_recordings(corpus, seed))
@@ -180,8 +189,10 @@ def more_clips(corpus: Path, cache: Path, sizes: MoreSizes, seed: int) -> list[L
     parts["neural_drawn"] = lambda: _drawn(source, recorded, sizes, seed)
     for name, make in public_vocoders().items():
         parts[name] = lambda name=name, make=make: _made(source, name, make, {"train": sizes.vocoded}, seed)
-    if sizes.rebuilt:
-        parts["phase_rebuilt"] = lambda: _made(source, "phase_rebuilt", phase_rebuilt, {"train": sizes.rebuilt}, seed)
+    often = drawn_often()
+    for name, count in sizes.many.items():
+        if name in often:
+            parts[name] = lambda name=name, count=count: _made(source, name, often[name], {"train": count}, seed)
     if installed("kokoro"):
         parts["kokoro"] = lambda: _mixed(corpus / "text", sizes.mixed, seed)
     for name, size in sizes.bent.items():

@@ -11,6 +11,8 @@ from types import MappingProxyType
 import numpy as np
 from scipy.signal import istft, stft
 
+from evaluation.detector_levels import at_level_of
+
 __all__ = ["VOCODERS", "cepstral_vocoder", "griffin_lim", "levinson", "lpc_vocoder"]
 
 RATE_HZ = 16_000
@@ -92,12 +94,6 @@ def _filtered(excitation: np.ndarray, magnitude: np.ndarray, length: int) -> np.
     return output
 
 
-def _at_level_of(output: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    gain = np.sqrt(np.mean(samples.astype(np.float64) ** 2) / (np.mean(output**2) + 1e-12))
-    scaled = output * gain
-    return (scaled / max(1.0, float(np.abs(scaled).max()))).astype(np.float32)
-
-
 def levinson(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Prediction-error filters ``[frame, lag]`` (first tap 1) and residual power ``[frame]`` of autocorrelations.
 
@@ -121,7 +117,7 @@ def lpc_vocoder(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     correlation = np.fft.irfft(np.abs(np.fft.rfft(frames, 1024)) ** 2)[:, : order + 1]
     polynomial, power = levinson(correlation * np.r_[1.0 + 1e-4, np.ones(order)] + 1e-9 * np.eye(1, order + 1))
     magnitude = np.sqrt(power)[:, None] / np.abs(np.fft.rfft(polynomial, FFT))
-    return _at_level_of(_filtered(_excitation(samples, rng), magnitude, samples.size), samples)
+    return at_level_of(_filtered(_excitation(samples, rng), magnitude, samples.size), samples)
 
 
 def cepstral_vocoder(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -133,7 +129,7 @@ def cepstral_vocoder(samples: np.ndarray, rng: np.random.Generator) -> np.ndarra
     lifter = np.zeros(FFT)
     lifter[:keep] = lifter[-keep + 1 :] = 1.0
     magnitude = np.exp(np.fft.rfft(cepstrum * lifter).real)
-    return _at_level_of(_filtered(_excitation(samples, rng), magnitude, samples.size), samples)
+    return at_level_of(_filtered(_excitation(samples, rng), magnitude, samples.size), samples)
 
 
 VOCODERS: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = MappingProxyType(

@@ -48,6 +48,7 @@ VOICES: tuple[Voice, ...] = (
     *_espeak(("en-us", "en-us+m1", "en-us+m3", "en-us+f2", "en-gb+m2", "en-gb+f1", "en-gb-scotland+m5"), "train"),
     *_espeak(("en-gb-x-rp+f3", "en-us+m4"), "held"),
     *_espeak(("en-029+f4", "en-gb-x-gbcwmd+m7", "en-us+f5"), "test"),
+    Voice(program="festival", name="ked_diphone", split="train"),
     Voice(program="festival", name="kal_diphone", split="test"),
     Voice(program="festival_hts", name="cmu_us_slt_arctic_hts", split="train"),
     Voice(program="piper", name="joe", split="train"),
@@ -56,8 +57,8 @@ VOICES: tuple[Voice, ...] = (
     Voice(program="kokoro", name="jf_nezumi", split="held"),
     Voice(program="kokoro", name="jf_tebukuro", split="test"),
 )
-"""flite's ``kal`` is left out: its 8 kHz would be a cue. festival is in tests only: never trained on. Programs with one
-voice are in training only, since a voice belongs to one split."""
+"""flite's ``kal`` is left out: its 8 kHz would be a cue. Programs with one voice are in training only, since a voice
+belongs to one split."""
 
 
 def installed_voices() -> list[Voice]:

@@ -33,6 +33,7 @@ HARD = (
     *("hifigan", "codec_other_rate", "piper", "hibari", "kokoro", "own_continuation", "own_acoustic"),
     *("phase_rebuilt", "phase_blurred", "mel_inverted", "codec_bent", "neural_drawn"),
     *("hifigan_bent", "piper_bent", "hibari_bent", "kokoro_bent"),
+    *("tokens_drawn", "harmonics_drawn"),
 )
 """Drawn twice as often: what comes nearest to today's generators."""
 AUGMENT = AugmentConfig(noise_share=0.45, snr_db=(10.0, 45.0), low_pass_share=0.25, reverb_share=0.1, channel_share=0.4)
