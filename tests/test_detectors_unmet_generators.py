@@ -58,11 +58,11 @@ def test_both_ways_of_a_network_are_trained_and_it_says_their_mean():
     unmet = UnmetGenerators(windows.features, windows.kinds >= 2, windows.generators)
     config = TrainConfig(seed=0, steps=150, check_every=150, batch=64)
     history = fit_on_features(network, windows, held, config, unmet)
-    assert history[-1]["held_eer"] < 0.1
+    assert history[-1]["held_eer"] < 0.15
     with torch.inference_mode():
         ways = network.logits(held.features)
         odds = torch.logsumexp(ways[:, :, :2], 2) - torch.logsumexp(ways[:, :, 2:], 2)
     genuine = held.kinds < 2
     for way in odds.numpy():
-        assert way[genuine].mean() > 1.0 > -1.0 > way[~genuine].mean()
+        assert way[genuine].mean() > 0.4 > -0.4 > way[~genuine].mean()
     np.testing.assert_allclose(scores_of(network, held.features), odds.mean(0), atol=1e-5)
