@@ -97,6 +97,7 @@ class Part:
     network: Callable[[], nn.Module] | None = None
     learning_rate: float = 2e-3
     batch: int = 48
+    weight_decay: float = 1e-2
     unmet: bool = False
     """Whether synthetic windows are moved to where other generators might be: features ``[window, number]`` only."""
 
@@ -117,6 +118,7 @@ PARTS: Mapping[str, Part] = {
         features=all_statistics,
         network=lambda: StatisticsNetwork(ALL_STATISTICS, STATISTICS_WIDTH),
         batch=256,
+        weight_decay=5e-2,
         unmet=True,
     ),
 }
@@ -151,10 +153,13 @@ def fit_part(
         learning_rate=part.learning_rate,
         check_every=150,
         batch=part.batch,
+        weight_decay=part.weight_decay,
     )
     synthetic = training.kinds >= BONA_FIDE_KINDS
     unmet = UnmetGenerators(training.features, synthetic, training.generators) if part.unmet else None
     fit_on_features(network, training, held, config, unmet)
+    if isinstance(network, StatisticsNetwork):
+        network.level(training.features)
     return compact(network.state_dict())
 
 
