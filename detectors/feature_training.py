@@ -92,7 +92,7 @@ def fit_on_features(
 
     The loss is that of genuine against generated, plus a little of telling the kinds apart. Batches are drawn evenly
     (as the windows were). ``held``: windows of other speakers, looked at every ``check_every`` steps, for the log.
-    ``unmet``: moves synthetic windows to where other generators might be.
+    ``unmet``: moves the synthetic windows that the network's last way is trained on to where other generators might be.
     """
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # a third less time a step
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -107,9 +107,8 @@ def fit_on_features(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         batch = _masked(training.features[index], rng)
-        if unmet is not None:
-            batch = unmet(batch, kinds[index] >= BONA_FIDE_KINDS, rng)
-        loss = _step(network, optimiser, batch, kinds[index], rng)
+        moved = None if unmet is None else unmet(batch, kinds[index] >= BONA_FIDE_KINDS, rng)
+        loss = _step(network, optimiser, (batch, moved), kinds[index], rng)
         keep = min(1.0 - 1.0 / AVERAGED_STEPS, step / (step + 10.0))
         _follow(average, network.state_dict(), keep)
         if (step + 1) % config.check_every == 0 or step + 1 == config.steps:
@@ -121,15 +120,19 @@ def fit_on_features(
 
 
 def _step(
-    network: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor, kinds: Tensor, rng: np.random.Generator
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batches: tuple[Tensor, Tensor | None],
+    kinds: Tensor,
+    rng: np.random.Generator,
 ) -> float:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         network.train()
-        logits = cast(KindNetwork, network).logits(batch)
+        ways = _ways(cast(KindNetwork, network), *batches)
     genuine = (kinds < BONA_FIDE_KINDS).float()
     loss = torch.zeros(())
-    for way in logits if logits.ndim == 3 else [logits]:
+    for way in ways:
         loss = loss + binary_cross_entropy_with_logits(bona_fide_logit(way), genuine)
         loss = loss + KIND_WEIGHT * cross_entropy(way, kinds)
     optimiser.zero_grad(set_to_none=True)
@@ -137,6 +140,15 @@ def _step(
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return float(loss.detach())
+
+
+def _ways(network: KindNetwork, batch: Tensor, moved: Tensor | None) -> list[Tensor]:
+    logits = network.logits(batch)
+    ways = list(logits) if logits.ndim == 3 else [logits]
+    if moved is not None:
+        again = network.logits(moved)
+        ways[-1] = again[-1] if again.ndim == 3 else again
+    return ways
 
 
 def _follow(average: dict[str, Tensor], state: Mapping[str, Tensor], keep: float) -> None:

@@ -99,7 +99,7 @@ class Part:
     batch: int = 48
     weight_decay: float = 1e-2
     unmet: bool = False
-    """Whether synthetic windows are moved to where other generators might be: features ``[window, number]`` only."""
+    """Whether the last way is trained on windows moved as generators differ: features ``[window, number]`` only."""
 
 
 def _warm_mel_kinds() -> MelCnn:

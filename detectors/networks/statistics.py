@@ -1,8 +1,8 @@
 """A small network over numbers that describe a window, with their mean and spread in training kept inside.
 
 It looks in two ways, through layers and by one sum of the numbers and their squares, and says the mean of both. The
-layers know better what they were shown; the sum, which cannot bend around single generators, carries over better to
-what neither was shown.
+layers know better what they were shown; the sum, which cannot bend around single generators and is trained on windows
+moved as generators differ (:mod:`detectors.unmet_generators`), carries over better to what neither was shown.
 """
 
 from __future__ import annotations
