@@ -8,7 +8,7 @@ import torch
 
 from detectors.error_rates import eer
 from detectors.feature_training import FeatureSet, fit_on_features, scores_of
-from detectors.networks.statistics import StatisticsNetwork
+from detectors.networks.statistics import SAY, StatisticsNetwork
 from detectors.training import TrainConfig
 from detectors.unmet_generators import REACH, SHARE, UnmetGenerators
 
@@ -51,7 +51,7 @@ def test_one_generator_alone_tells_nothing_of_others():
         UnmetGenerators(windows.features, windows.generators == "generator1", windows.generators)
 
 
-def test_both_ways_of_a_network_are_trained_and_it_says_their_mean():
+def test_both_ways_of_a_network_are_trained_and_weighed_by_their_say():
     windows, held = set_of(), set_of(1)
     torch.manual_seed(0)
     network = StatisticsNetwork(12, 16)
@@ -70,4 +70,6 @@ def test_both_ways_of_a_network_are_trained_and_it_says_their_mean():
     with torch.inference_mode():
         shown = network.logits(windows.features)
         spread = (torch.logsumexp(shown[:, :, :2], 2) - torch.logsumexp(shown[:, :, 2:], 2)).std(1)
-    np.testing.assert_allclose(scores_of(network, held.features), (odds / spread[:, None]).mean(0), atol=1e-4)
+    np.testing.assert_allclose(
+        scores_of(network, held.features), torch.tensor(SAY) @ (odds / spread[:, None]), atol=1e-4
+    )
