@@ -79,6 +79,7 @@ def test_discovery_finds_the_detector_and_only_these_modules_are_helpers():
         "statistics_features",
         "tandem",
         "training",
+        "unmet_generators",
         "windowed",
     }
 
