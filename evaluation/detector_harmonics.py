@@ -46,7 +46,8 @@ def _pitch(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
     if rng.random() < 0.5:
         filled = gaussian_filter1d(filled, float(rng.uniform(0.5, 4.0)))
     if rng.random() < 0.3:
-        filled = np.exp(np.round(np.log(filled) * (steps := float(rng.choice([20, 40, 80])))) / steps)
+        steps = float(rng.choice([20, 40, 80]))
+        filled = np.exp(np.asarray(np.round(np.log(filled) * steps)) / steps)
     frames = (np.arange(samples.size) / RATE_HZ - WINDOW_S / 2) / STEP_S
     pitch_hz = np.interp(frames, np.arange(track.size), filled) * float(rng.choice([1.0, 1.0, rng.uniform(0.9, 1.12)]))
     voiced = np.interp(frames, np.arange(track.size), np.isfinite(track).astype(float))
