@@ -17,7 +17,7 @@ from audiolm.checkpoint import weights_digest
 from audiolm.codec import SoundStream
 from detectors.preparation import resample
 
-__all__ = ["codecs", "own_codec"]
+__all__ = ["OWN_CODEC", "codecs", "own_codec"]
 
 OWN = Path(audiolm.__file__).parent / "pretrained" / "nano" / "codec"
 OWN_CODEC = "own_codec"

@@ -19,6 +19,7 @@ from audiolm.audio import AudioClip
 from detectors.labelled import LabelledClip, load_clips, save_clips
 from evaluation.detector_bent import BENT_VOICES, bent_vocoder, bent_voice, can_bend, world_bent
 from evaluation.detector_chains import hifigan_chained
+from evaluation.detector_codecs import OWN_CODEC, codecs
 from evaluation.detector_data import TEXTS, further_recordings, trimmed
 from evaluation.detector_harmonics import harmonics_drawn
 from evaluation.detector_imitations import IMITATIONS
@@ -47,6 +48,8 @@ class MoreSizes:
     mixed: int = 60
     many: Mapping[str, int] = field(default_factory=dict)
     """Training clips of what is hard, or stands for a whole family: names of :func:`drawn_often`."""
+    through_codec: int = 0
+    """Training clips of recordings through our own codec, genuine: beside as many whose codes were drawn."""
     bent: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Name of a published network (``world``: a vocoder without one) to how many bent copies, and clips of each."""
 
@@ -121,6 +124,13 @@ def _made(
             yield replace(clip, samples=make(clip.samples, rng), generator=name)
 
 
+def _coded(source: _Source, count: int, seed: int) -> Iterable[LabelledClip]:
+    """Genuine training clips through our own codec, at a drawn depth."""
+    through = codecs({})[OWN_CODEC][1]
+    for clip in _made(source, "bona_fide", through, {"train": count}, seed):
+        yield replace(clip, condition=OWN_CODEC)
+
+
 def _sentences(texts: Path) -> list[list[str]]:
     """Id and words of the training texts, five to twelve words each."""
     with gzip.open(texts / f"{TEXTS['train']}.tsv.gz", "rt", encoding="utf-8") as stream:
@@ -189,6 +199,8 @@ def more_clips(corpus: Path, cache: Path, sizes: MoreSizes, seed: int) -> list[L
     parts["neural_drawn"] = lambda: _drawn(source, recorded, sizes, seed)
     for name, make in public_vocoders().items():
         parts[name] = lambda name=name, make=make: _made(source, name, make, {"train": sizes.vocoded}, seed)
+    if sizes.through_codec:
+        parts[OWN_CODEC] = lambda: _coded(source, sizes.through_codec, seed)
     often = drawn_often()
     for name, count in sizes.many.items():
         if name in often:

@@ -28,7 +28,7 @@ __all__ = ["WINDOW_SAMPLES", "WindowSet", "make_windows", "room_responses"]
 logger = logging.getLogger(__name__)
 RATE_HZ, WINDOW_SAMPLES = 16_000, 32_000
 SPEEDS_PERCENT = (88, 92, 96, 104, 108, 112)
-SPEED_SHARE, ROOM_SHARE, OWN_CODEC_SHARE = 0.35, 0.12, 0.2
+SPEED_SHARE, ROOM_SHARE, OWN_CODEC_SHARE = 0.35, 0.12, 0.25
 HARD = (
     *("hifigan", "codec_other_rate", "piper", "hibari", "kokoro", "own_continuation", "own_acoustic"),
     *("phase_rebuilt", "phase_blurred", "mel_inverted", "codec_bent", "neural_drawn"),
@@ -92,7 +92,7 @@ def _chance(clips: Sequence[LabelledClip]) -> np.ndarray:
 
 
 class _Sampler:
-    """Half genuine, of it a fifth through our own codec; recordings by the square root of a corpus's size."""
+    """Half genuine, of it a quarter through our own codec; recordings by the square root of a corpus's size."""
 
     def __init__(self, clips: Sequence[LabelledClip]) -> None:
         groups = _groups(clips)

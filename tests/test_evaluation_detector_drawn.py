@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from detectors.kinds import BONA_FIDE_KINDS, KINDS, kind_of
+from detectors.labelled import LabelledClip
 from evaluation.acoustics.f0 import summarise_pitch
 from evaluation.detector_codecs import own_codec
 from evaluation.detector_harmonics import _minimum_phase, harmonics_drawn
 from evaluation.detector_levels import at_level_of
-from evaluation.detector_more import drawn_often
+from evaluation.detector_more import _coded, _Source, drawn_often
 from evaluation.detector_tokens import _drawn_codes, tokens_drawn
 
 RATE_HZ = 16_000
@@ -86,3 +87,13 @@ def test_level_and_length_are_those_of_the_recording():
     assert short.shape == long.shape == sound.shape and not short[4_000:].any()
     assert np.mean(short**2) == pytest.approx(float(np.mean(sound**2)), rel=1e-4)
     np.testing.assert_allclose(long, sound, atol=1e-6)
+
+
+def test_recordings_through_our_codec_stay_genuine_beside_drawn_ones():
+    clip = LabelledClip(
+        samples=voiced(5.0), generator="bona_fide", speaker_id="a", utterance_id="x-one-1", split="train"
+    )
+    made = list(_coded(_Source([clip]), 3, seed=1))
+    assert len(made) == 3 and all(one.is_bona_fide and one.condition == "own_codec" for one in made)
+    assert {KINDS.index(kind_of(one.generator, one.condition)) for one in made} == {1}
+    assert all(np.isfinite(one.samples).all() and 2.5 < one.samples.size / RATE_HZ <= 4.0 for one in made)

@@ -72,7 +72,7 @@ MORE = {"piper": 3, "hibari": 3}
 BENT = {"hifigan": (24, 7), "piper": (16, 6), "hibari": (16, 6), "kokoro": (10, 6), "world": (1, 150)}
 """Copies of published systems with their weights moved, and training clips of each copy."""
 MANY = {"phase_rebuilt": 1500, "tokens_drawn": 950, "harmonics_drawn": 1350, "hifigan_chained": 450}
-MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22}, bent=BENT, many=MANY)
+MORE_SIZES = MoreSizes(imitated={"train": 130}, drawn={"train": 22}, bent=BENT, many=MANY, through_codec=1000)
 
 
 def _arguments() -> argparse.Namespace:
