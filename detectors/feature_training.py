@@ -129,7 +129,10 @@ def _step(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         network.train()
-        ways = _ways(cast(KindNetwork, network), *batches)
+        plain, moved = batches
+        ways = _ways(network, plain)
+        if moved is not None:
+            ways[-1] = _ways(network, moved)[-1]
     genuine = (kinds < BONA_FIDE_KINDS).float()
     loss = torch.zeros(())
     for way in ways:
@@ -142,13 +145,9 @@ def _step(
     return float(loss.detach())
 
 
-def _ways(network: KindNetwork, batch: Tensor, moved: Tensor | None) -> list[Tensor]:
-    logits = network.logits(batch)
-    ways = list(logits) if logits.ndim == 3 else [logits]
-    if moved is not None:
-        again = network.logits(moved)
-        ways[-1] = again[-1] if again.ndim == 3 else again
-    return ways
+def _ways(network: nn.Module, batch: Tensor) -> list[Tensor]:
+    logits = cast(KindNetwork, network).logits(batch)
+    return list(logits) if logits.ndim == 3 else [logits]
 
 
 def _follow(average: dict[str, Tensor], state: Mapping[str, Tensor], keep: float) -> None:
