@@ -12,8 +12,6 @@ from detectors.features import SAMPLE_RATE_HZ
 
 __all__ = ["AugmentConfig", "augment_batch"]
 
-ON_THE_FLY = ("gsm", "gsm", "adpcm", "mu_law", "telephone", "mp3", "opus", "vorbis")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig:
@@ -31,6 +29,8 @@ class AugmentConfig:
     distortion_share: float = 0.15
     impulse_share: float = 0.1
     channel_share: float = 0.12
+    channels: tuple[str, ...] = ("gsm", "gsm", "adpcm", "mu_law", "telephone", "mp3", "opus", "vorbis")
+    """Names of :data:`detectors.channels.CHANNELS`; one is drawn."""
 
 
 def _fast_length(size: int) -> int:
@@ -121,7 +121,7 @@ def _augment(
         ratio = np.sqrt(np.mean(changed**2) / max(float(np.mean(noise**2)), 1e-12))
         changed = changed + noise * ratio * 10.0 ** (-snr_db / 20.0)
     if rng.random() < config.channel_share:
-        channel = str(rng.choice(ON_THE_FLY))
+        channel = str(rng.choice(config.channels))
         peak = max(float(np.abs(changed).max()), 1e-9)
         changed = through_channel((changed / peak * 0.7).astype(np.float32), channel, rng).astype(np.float64)
     if rng.random() < config.low_pass_share:

@@ -30,7 +30,8 @@ BONA_FIDE_KINDS = 2
 _GENERATORS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("griffin_lim", "lpc_vocoder", "cepstral_vocoder", "world", "phase_rebuilt"), "signal_vocoder"),
-        **dict.fromkeys(("mel_inverted", "phase_blurred", "world_bent", "harmonics_drawn"), "signal_vocoder"),
+        **dict.fromkeys(("mel_inverted", "phase_blurred", "world_bent"), "signal_vocoder"),
+        **dict.fromkeys(("harmonics_drawn", "rules_drawn"), "signal_vocoder"),
         **dict.fromkeys(("flite", "espeak", "festival", "festival_hts"), "rule_voice"),
         **dict.fromkeys(
             ("neural_codec", "neural_codec_stft", "neural_codec_staged", "neural_codec_24k", "codec_other_rate"),

@@ -14,29 +14,37 @@ from scipy.signal import istft, stft
 from evaluation.acoustics.f0 import STEP_S, WINDOW_S, track_pitch
 from evaluation.detector_levels import at_level_of
 
-__all__ = ["harmonics_drawn"]
+__all__ = ["SIZE", "STEPS", "drawn_pitch", "harmonics_drawn", "said_by_harmonics", "smoothed_envelope"]
 
 RATE_HZ = 16_000
 HIGHEST_HZ = 7_800.0
 SIZE = 1024
+STEPS = (64, 80, 128, 160, 200)
+"""Samples between amplitudes, one is drawn."""
 TINY = 1e-7
 
 
 def harmonics_drawn(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Float32 ``[time]`` at 16 kHz said again by a vocoder that is drawn; same length and level."""
-    pitch_hz, voiced = _pitch(samples, rng)
-    step = int(rng.choice([64, 80, 128, 160, 200]))
-    envelope = _envelope(samples, step, rng)
+    pitch_hz, voiced = drawn_pitch(samples, rng)
+    step = int(rng.choice(STEPS))
+    made = said_by_harmonics(smoothed_envelope(samples, step, rng), pitch_hz, voiced, step, rng)
+    return at_level_of(made, samples)
+
+
+def said_by_harmonics(
+    envelope: np.ndarray, pitch_hz: np.ndarray, voiced: np.ndarray, step: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Amplitudes ``[frame, bin]`` every ``step`` samples, pitch in Hz and how voiced ``[time]``, made to sound."""
     edge_hz, width_hz = float(rng.uniform(1_500.0, 8_500.0)), float(rng.uniform(200.0, 2_000.0))
     least = float(rng.choice([0.0, 0.0, 0.02, 0.1]))
     bins_hz = np.linspace(0.0, RATE_HZ / 2, envelope.shape[1])
     noisy = np.clip(1.0 / (1.0 + np.exp(-(bins_hz - edge_hz) / width_hz)), least, 1.0)
     made = _harmonics(envelope * np.sqrt(1.0 - noisy), pitch_hz, voiced, step, rng)
-    made += _noise(envelope, noisy, pitch_hz, voiced, step, rng)
-    return at_level_of(made, samples)
+    return made + _noise(envelope, noisy, pitch_hz, voiced, step, rng)
 
 
-def _pitch(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def drawn_pitch(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Pitch in Hz and how voiced (0 to 1) of each sample; the pitch is sometimes smoother, stepped or scaled."""
     track = track_pitch(samples, RATE_HZ)
     known = np.flatnonzero(np.isfinite(track))
@@ -54,7 +62,7 @@ def _pitch(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
     return pitch_hz, np.clip(gaussian_filter1d(voiced, 0.003 * RATE_HZ), 0.0, 1.0)
 
 
-def _envelope(samples: np.ndarray, step: int, rng: np.random.Generator) -> np.ndarray:
+def smoothed_envelope(samples: np.ndarray, step: int, rng: np.random.Generator) -> np.ndarray:
     """Amplitudes ``[frame, bin]`` every ``step`` samples: a spectrum smoothed by its cepstrum, and in time."""
     length = int(rng.choice([320, 400, 512, 640]))
     _, _, spectrum = stft(samples, RATE_HZ, "hann", length, length - step, SIZE)

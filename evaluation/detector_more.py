@@ -25,6 +25,7 @@ from evaluation.detector_harmonics import harmonics_drawn
 from evaluation.detector_imitations import IMITATIONS
 from evaluation.detector_neural import NeuralGenerator, resynthesise, train_generator
 from evaluation.detector_public import KOKORO_VOICES, installed, public_vocoders, speak_kokoro_mix
+from evaluation.detector_rules import rules_drawn
 from evaluation.detector_tokens import tokens_drawn
 from evaluation.detector_vocoders import phase_rebuilt
 
@@ -184,7 +185,8 @@ def _mixed(texts: Path, count: int, seed: int) -> Iterable[LabelledClip]:
 
 def drawn_often() -> dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]:
     """What :class:`MoreSizes` may ask many clips of, by name; the chained vocoder only where its package is."""
-    named = {"phase_rebuilt": phase_rebuilt, "tokens_drawn": tokens_drawn, "harmonics_drawn": harmonics_drawn}
+    named = {"phase_rebuilt": phase_rebuilt, "tokens_drawn": tokens_drawn}
+    named |= {"harmonics_drawn": harmonics_drawn, "rules_drawn": rules_drawn}
     return {**named, "hifigan_chained": hifigan_chained} if public_vocoders() else named
 
 

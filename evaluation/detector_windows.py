@@ -23,7 +23,7 @@ from detectors.kinds import BONA_FIDE_KINDS, KINDS, kind_of
 from detectors.labelled import LabelledClip
 from detectors.training import crop
 
-__all__ = ["WINDOW_SAMPLES", "WindowSet", "make_windows", "room_responses"]
+__all__ = ["AS_FILES", "WINDOW_SAMPLES", "WindowSet", "make_windows", "room_responses"]
 
 logger = logging.getLogger(__name__)
 RATE_HZ, WINDOW_SAMPLES = 16_000, 32_000
@@ -33,10 +33,19 @@ HARD = (
     *("hifigan", "codec_other_rate", "piper", "hibari", "kokoro", "own_continuation", "own_acoustic"),
     *("phase_rebuilt", "phase_blurred", "mel_inverted", "codec_bent", "neural_drawn"),
     *("hifigan_bent", "piper_bent", "hibari_bent", "kokoro_bent"),
-    *("tokens_drawn", "harmonics_drawn"),
+    *("tokens_drawn", "harmonics_drawn", "rules_drawn"),
 )
 """Drawn twice as often: what comes nearest to today's generators."""
 AUGMENT = AugmentConfig(noise_share=0.45, snr_db=(10.0, 45.0), low_pass_share=0.25, reverb_share=0.1, channel_share=0.4)
+AS_FILES = AugmentConfig(
+    noise_share=0.15,
+    snr_db=(15.0, 45.0),
+    low_pass_share=0.1,
+    reverb_share=0.05,
+    channel_share=1.0,
+    channels=("mp3", "mp3", "vorbis", "vorbis", "opus"),
+)
+"""Every window through a file codec, and little else: what most recordings have been through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +159,7 @@ def make_windows(
     *,
     noises: Sequence[np.ndarray] = (),
     rooms: Sequence[np.ndarray] = (),
+    changes: AugmentConfig = AUGMENT,
 ) -> WindowSet:
     """``count`` augmented windows of ``clips``; the class does not decide how a window is changed.
 
@@ -166,7 +176,7 @@ def make_windows(
             rng = np.random.default_rng([seed, index])
             clip = sampler.draw(index % 2 == 0, rng)
             window = crop(change(clip.samples, rng), WINDOW_SAMPLES, float(rng.random()))
-            window = augment_batch(window[None].astype(np.float32), AUGMENT, noises, rng)[0]
+            window = augment_batch(window[None].astype(np.float32), changes, noises, rng)[0]
             samples[index] = np.round(window * 32767.0).astype(np.int16)
             kinds.append(KINDS.index(kind_of(clip.generator, clip.condition)))
             generators.append(clip.generator if clip.generator != "bona_fide" else clip.condition)

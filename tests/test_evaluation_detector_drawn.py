@@ -13,6 +13,7 @@ from evaluation.detector_codecs import own_codec
 from evaluation.detector_harmonics import _minimum_phase, harmonics_drawn
 from evaluation.detector_levels import at_level_of
 from evaluation.detector_more import _coded, _Source, drawn_often
+from evaluation.detector_rules import _decided, _edges, _joined, _straight, rules_drawn
 from evaluation.detector_tokens import _drawn_codes, tokens_drawn
 
 RATE_HZ = 16_000
@@ -26,7 +27,7 @@ def voiced(seconds: float = 1.5, f0_hz: float = 130.0) -> np.ndarray:
     return (0.1 * envelope * sound + noise).astype(np.float32)
 
 
-@pytest.mark.parametrize("make", [tokens_drawn, harmonics_drawn])
+@pytest.mark.parametrize("make", [tokens_drawn, harmonics_drawn, rules_drawn])
 def test_length_level_and_bytes_are_kept(make):
     sound = voiced()
     for seed in range(4):
@@ -38,7 +39,7 @@ def test_length_level_and_bytes_are_kept(make):
         assert np.abs(made - sound).max() > 1e-3
 
 
-@pytest.mark.parametrize("make", [tokens_drawn, harmonics_drawn])
+@pytest.mark.parametrize("make", [tokens_drawn, harmonics_drawn, rules_drawn])
 def test_silence_and_noise_without_pitch_are_taken(make):
     for sound in (np.zeros(8_000, np.float32), np.random.default_rng(1).normal(0, 0.05, 8_000).astype(np.float32)):
         assert np.isfinite(make(sound, np.random.default_rng(2))).all()
@@ -53,6 +54,27 @@ def test_harmonics_stand_at_the_recording_s_pitch_but_for_a_drawn_factor():
             factors.append(factor / 2.0 ** np.round(np.log2(factor)))  # drawn phases lead YIN an octave astray
     assert len(factors) >= 5 and all(0.88 < factor < 1.14 for factor in factors)
     assert sum(abs(factor - 1.0) < 0.02 for factor in factors) >= 2
+
+
+def test_rules_keep_few_targets_and_plain_ways_between_them():
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        edges = _edges(300, 80, rng)
+        assert edges[0] == 0 and edges[-1] == 300 and (np.diff(edges) > 0).all()
+        log = rng.standard_normal((300, 5))
+        joined = _joined(log, edges, rng)
+        middles = (edges[:-1] + edges[1:]) // 2
+        assert joined.shape == log.shape
+        assert joined.max() <= log[middles].max() + 1e-9  # nothing but targets, and what lies between two of them
+        pitch = _straight(100.0 + 20.0 * np.sin(np.arange(16_000) / 900.0), rng)
+        bends = np.abs(np.diff(np.log(pitch), 2)) > 1e-7
+        assert pitch.min() > 60.0 and bends.sum() <= 2 + 16_000 / RATE_HZ / 0.12
+
+
+def test_a_sound_of_the_rules_is_voiced_or_not_by_segment():
+    voiced_part = np.repeat([0.9, 0.2, 0.7], 4_000)
+    decided = _decided(voiced_part, np.asarray([0, 4_000, 8_000, 12_000]), np.random.default_rng(1))
+    assert decided[2_000] > 0.99 > 0.01 > decided[6_000] and decided[10_000] > 0.99
 
 
 def test_minimum_phase_is_that_of_a_filter_known_to_have_it():

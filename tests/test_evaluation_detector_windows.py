@@ -60,6 +60,23 @@ def test_windows_are_half_genuine_follow_their_seed_and_survive_their_file(tmp_p
         make_windows([clip for clip in clips() if clip.is_bona_fide], 4, 0)
 
 
+def test_windows_as_files_all_pass_one_of_the_named_codecs(monkeypatch):
+    pytest.importorskip("speechbrain")
+    import detectors.augmentation as augmentation
+    from evaluation.detector_windows import AS_FILES, make_windows
+
+    seen: list[str] = []
+    sent = augmentation.through_channel
+
+    def listened(samples: np.ndarray, channel: str, rng: np.random.Generator) -> np.ndarray:
+        seen.append(channel)
+        return sent(samples, channel, rng)
+
+    monkeypatch.setattr(augmentation, "through_channel", listened)
+    make_windows(clips(), 12, 3, changes=AS_FILES)
+    assert len(seen) == 12 and set(seen) <= set(AS_FILES.channels)
+
+
 @pytest.mark.parametrize(("front", "back", "rate_hz"), [("wave", "staged", 24_000), ("mel", "nearest", 16_000)])
 def test_generators_in_stages_keep_length_at_any_inner_rate(front, back, rate_hz):
     recordings = [sound(1.0, 1), sound(1.0, 2)]
