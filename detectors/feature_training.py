@@ -16,7 +16,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from detectors.error_rates import eer
 from detectors.kinds import BONA_FIDE_KINDS, bona_fide_logit
 from detectors.training import TrainConfig, learning_rate
-from detectors.unmet_generators import UnmetGenerators
 
 __all__ = ["FeatureSet", "KindNetwork", "fit_on_features", "scores_of"]
 
@@ -27,10 +26,7 @@ AVERAGED_STEPS = 100
 
 
 class KindNetwork(Protocol):
-    """A network with one logit per kind (:mod:`detectors.kinds`) before the odds of genuine speech.
-
-    Either ``[batch, kind]``, or ``[way, batch, kind]`` where it looks in several ways; each is trained for itself.
-    """
+    """A network with one logit per kind (:mod:`detectors.kinds`), ``[batch, kind]``, before the odds of genuine."""
 
     def logits(self, features: Tensor) -> Tensor: ...
 
@@ -86,13 +82,11 @@ def fit_on_features(
     training: FeatureSet,
     held: FeatureSet,
     config: TrainConfig,
-    unmet: UnmetGenerators | None = None,
 ) -> list[dict]:
     """Train ``network`` in place and leave it at the running mean of its weights; the history comes back.
 
     The loss is that of genuine against generated, plus a little of telling the kinds apart. Batches are drawn evenly
     (as the windows were). ``held``: windows of other speakers, looked at every ``check_every`` steps, for the log.
-    ``unmet``: moves the synthetic windows that the network's last way is trained on to where other generators might be.
     """
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # a third less time a step
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -107,8 +101,7 @@ def fit_on_features(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         batch = _masked(training.features[index], rng)
-        moved = None if unmet is None else unmet(batch, kinds[index] >= BONA_FIDE_KINDS, rng)
-        loss = _step(network, optimiser, (batch, moved), kinds[index], rng)
+        loss = _step(network, optimiser, batch, kinds[index], rng)
         keep = min(1.0 - 1.0 / AVERAGED_STEPS, step / (step + 10.0))
         _follow(average, network.state_dict(), keep)
         if (step + 1) % config.check_every == 0 or step + 1 == config.steps:
@@ -120,34 +113,20 @@ def fit_on_features(
 
 
 def _step(
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batches: tuple[Tensor, Tensor | None],
-    kinds: Tensor,
-    rng: np.random.Generator,
+    network: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor, kinds: Tensor, rng: np.random.Generator
 ) -> float:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         network.train()
-        plain, moved = batches
-        ways = _ways(network, plain)
-        if moved is not None:
-            ways[-1] = _ways(network, moved)[-1]
+        logits = cast(KindNetwork, network).logits(batch)
     genuine = (kinds < BONA_FIDE_KINDS).float()
-    loss = torch.zeros(())
-    for way in ways:
-        loss = loss + binary_cross_entropy_with_logits(bona_fide_logit(way), genuine)
-        loss = loss + KIND_WEIGHT * cross_entropy(way, kinds)
+    loss = binary_cross_entropy_with_logits(bona_fide_logit(logits), genuine)
+    loss = loss + KIND_WEIGHT * cross_entropy(logits, kinds)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return float(loss.detach())
-
-
-def _ways(network: nn.Module, batch: Tensor) -> list[Tensor]:
-    logits = cast(KindNetwork, network).logits(batch)
-    return list(logits) if logits.ndim == 3 else [logits]
 
 
 def _follow(average: dict[str, Tensor], state: Mapping[str, Tensor], keep: float) -> None:

@@ -1,8 +1,9 @@
 """Several detectors as one: a weighted sum of their scores, fitted by prior-weighted logistic regression.
 
 The parts look at different sides of a sound (mel bands over time, linear-frequency cepstra, fine temporal structure),
-err on different clips, and are folders of their own that also work alone. Where in a recording something changes is
-judged by the quickest part alone, on the same scale.
+err on different clips, and are folders of their own that also work alone. A part may be kept from speaking for genuine
+speech beyond a ceiling: that a robot's voice is unlike all generators shown does not make it a person's. Where in a
+recording something changes is judged by the quickest part alone, on the same scale.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from detectors.features import SAMPLE_RATE_HZ
 from detectors.localisation import AROUND_S, find_segments, seams
 from detectors.windowed import WindowedDetector
 
-__all__ = ["DETECTOR", "SHIPPED", "FusionDetector", "fit_fusion"]
+__all__ = ["DETECTOR", "SHIPPED", "FusionDetector", "PartSum", "fit_fusion"]
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 SHIPPED = PRETRAINED / "fusion"
@@ -67,6 +68,18 @@ def fit_fusion(bona: np.ndarray, synth: np.ndarray, *, p_bona_fide: float = 0.5)
     raise ValueError("no part ranks bona fide speech above synthetic; check their polarity")
 
 
+@dataclass(frozen=True, slots=True)
+class PartSum:
+    """Part scores ``[..., part]``, none above its ceiling (infinity: none), weighted to ratios in nats, unbounded."""
+
+    weights: np.ndarray
+    offset: float
+    ceilings: np.ndarray
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        return np.minimum(scores, self.ceilings) @ self.weights + self.offset
+
+
 class FusionDetector(WindowedDetector):
     """Loaded parts with their weights; see :class:`detectors.Detector`. Scores are ratios in nats before the bound."""
 
@@ -74,17 +87,16 @@ class FusionDetector(WindowedDetector):
 
     def __init__(self, parts: Mapping[str, WindowedDetector], config: Mapping[str, Any], folder: Path | None) -> None:
         super().__init__(Calibration.from_dict(config["calibration"]), config, folder)
-        self.parts, self.weights = parts, [float(config["weights"][name]) for name in parts]
-        self.offset, self.frame_part = float(config["offset"]), str(config["frame_part"])
+        self.parts, self.frame_part = parts, str(config["frame_part"])
+        weights = np.asarray([float(config["weights"][name]) for name in parts])
+        ceilings = config.get("ceilings", {})
+        highest = np.asarray([float(ceilings.get(name, np.inf)) for name in parts])
+        self.fused = PartSum(weights, float(config["offset"]), highest)
 
     def score_parts(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> np.ndarray:
         """Each part's uncalibrated score of each window of one segment, ``[window, part]``."""
         columns = [part.score_windows(samples, windows) for part in self.parts.values()]
         return np.asarray(columns, np.float64).reshape(len(columns), len(windows)).T
-
-    def fused(self, scores: np.ndarray) -> np.ndarray:
-        """Part scores ``[..., part]`` to ratios in nats, unbounded."""
-        return scores @ np.asarray(self.weights) + self.offset
 
     def score_windows(self, samples: np.ndarray, windows: Sequence[tuple[int, int]]) -> list[float]:
         """Fused scores of stretches of one segment."""
@@ -134,14 +146,16 @@ class FusionDetector(WindowedDetector):
     def describe(self) -> Mapping[str, object]:
         """As every detector, and which parts weigh how much; the digest is that of all parts' weights together."""
         parts = {name: dict(part.describe()) for name, part in self.parts.items()}
-        weights = dict(zip(self.parts, self.weights, strict=True))
+        weights = dict(zip(self.parts, map(float, self.fused.weights), strict=True))
+        ceilings = {name: float(value) for name, value in zip(self.parts, self.fused.ceilings, strict=True)}
         together = ",".join(str(about["weights_sha256"]) for about in parts.values())
         digest = hashlib.sha256(together.encode()).hexdigest()
         return {
             **super().describe(),
             "weights_sha256": digest,
             "weights": weights,
-            "offset": self.offset,
+            "ceilings": {name: value for name, value in ceilings.items() if np.isfinite(value)},
+            "offset": self.fused.offset,
             "parts": parts,
         }
 

@@ -72,7 +72,9 @@ def _shortcut_lines(probes: Mapping[str, float]) -> list[str]:
 def _kept_lines(config: Mapping[str, Any]) -> list[str]:
     kept, weights = config.get("calibration_only", []), config.get("weights", {})
     shares = ", ".join(f"{name} {value:.3f}" for name, value in weights.items())
+    highest = ", ".join(f"{name} {value:.3f}" for name, value in config.get("ceilings", {}).items())
     lines = [f"Weights of the parts: {shares}."] * bool(weights)
+    lines += [f"Scores above which a part's window counts for no more: {highest}."] * bool(highest)
     return lines + [f"Kept from training, used to calibrate and to test: {', '.join(kept)}."] * bool(kept)
 
 
@@ -92,8 +94,8 @@ def model_card(config: Mapping[str, Any], rows: Sequence[ErrorRow]) -> str:
         "",
         "Speakers (voices for text-to-speech programs) that were used for nothing else, clips of at most 5 s. EER by"
         " linear interpolation. These generators are the ones of the training data except where the voice or program is"
-        " said to be new: **they say nothing about a system that is not in the table.** festival was never trained on,"
-        " but its voice `kal_diphone` is also the source of flite's `kal16`, which was.",
+        " said to be new: **they say nothing about a system that is not in the table.** festival's tested voice,"
+        " `kal_diphone`, was never trained on, but is also the source of flite's `kal16`, which was.",
         "",
         *_table(rows),
         "",

@@ -32,8 +32,8 @@ from detectors.feature_training import FeatureSet, fit_on_features
 from detectors.features import SAMPLE_RATE_HZ, log_mel
 from detectors.fine_statistics import ALL_STATISTICS, all_statistics
 from detectors.fine_statistics import WIDTH as STATISTICS_WIDTH
-from detectors.fusion import FusionDetector, fit_fusion
-from detectors.kinds import BONA_FIDE_KINDS
+from detectors.fusion import FusionDetector, PartSum, fit_fusion
+from detectors.kinds import KINDS
 from detectors.labelled import LabelledClip, count_clips
 from detectors.lfcc_gmm import CLASSES, fit_mixture
 from detectors.linear_features import lfcc, log_linear, wideband
@@ -41,10 +41,9 @@ from detectors.mel_cnn import SHIPPED as MEL_CNN
 from detectors.mel_kinds import new_network as new_mel_kinds
 from detectors.networks.graph_attention import GraphAttentionNetwork
 from detectors.networks.lcnn import Lcnn
-from detectors.networks.mel_cnn import MelCnn, widened
+from detectors.networks.mel_cnn import MelCnn, MelCnnConfig, widened
 from detectors.networks.statistics import StatisticsNetwork
 from detectors.training import TrainConfig
-from detectors.unmet_generators import UnmetGenerators
 from detectors.windowed import REFERENCE_SCORES, WindowedDetector
 from evaluation.detector_windows import WindowSet
 
@@ -54,6 +53,7 @@ __all__ = [
     "Part",
     "anchored",
     "channelled",
+    "clip_scores",
     "compact",
     "features_of",
     "operating_point",
@@ -73,7 +73,7 @@ BASE: Mapping[str, Any] = {
     "threshold_llr": bayes_threshold(),
     "threshold_source": "Bayes threshold of ASVspoof 5: share of synthetic 0.05, miss costs 1, false alarm 10",
 }
-FALSE_ALARMS = 0.005
+FALSE_ALARMS = 0.02
 """Share of genuine clips of the calibration speakers that may fall below the operating point."""
 IDENTITY = Calibration(scale=1.0, offset=0.0, independent_bona=1, independent_synth=1)
 
@@ -98,8 +98,6 @@ class Part:
     learning_rate: float = 2e-3
     batch: int = 48
     weight_decay: float = 1e-2
-    unmet: bool = False
-    """Whether the last way is trained on windows moved as generators differ: features ``[window, number]`` only."""
 
 
 def _warm_mel_kinds() -> MelCnn:
@@ -111,6 +109,7 @@ def _warm_mel_kinds() -> MelCnn:
 
 PARTS: Mapping[str, Part] = {
     "mel_kinds": Part(features=log_mel, network=_warm_mel_kinds, learning_rate=1.5e-3),
+    "mel_anew": Part(features=log_mel, network=lambda: MelCnn(MelCnnConfig(outputs=len(KINDS)))),
     "lfcc_gmm": Part(features=log_linear),
     "lfcc_lcnn": Part(features=log_linear, network=Lcnn),
     "graph_attention": Part(features=wideband, network=GraphAttentionNetwork),
@@ -119,7 +118,6 @@ PARTS: Mapping[str, Part] = {
         network=lambda: StatisticsNetwork(ALL_STATISTICS, STATISTICS_WIDTH),
         batch=256,
         weight_decay=5e-2,
-        unmet=True,
     ),
 }
 
@@ -155,17 +153,15 @@ def fit_part(
         batch=part.batch,
         weight_decay=part.weight_decay,
     )
-    synthetic = training.kinds >= BONA_FIDE_KINDS
-    unmet = UnmetGenerators(training.features, synthetic, training.generators) if part.unmet else None
-    fit_on_features(network, training, held, config, unmet)
+    fit_on_features(network, training, held, config)
     if isinstance(network, StatisticsNetwork):
-        network.level(training.features)
+        network.fit_sum(training.features, training.kinds, training.generators)
     return compact(network.state_dict())
 
 
 def compact(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Matrices and kernels as float16, the rest as it is: half the bytes. A network widens them again as it loads."""
-    return {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
+    return {name: (value.half() if value.ndim > 1 else value).contiguous() for name, value in weights.items()}
 
 
 def _mixtures(training: FeatureSet, plan: FusionPlan) -> dict[str, Tensor]:
@@ -199,8 +195,9 @@ def channelled(clips: Sequence[LabelledClip], seed: int, *, every: bool) -> list
 
 def score_parts(
     parts: Mapping[str, WindowedDetector], clips: Sequence[LabelledClip]
-) -> tuple[list[ScoredClip], np.ndarray]:
-    """Each clip without samples (``raw`` is NaN), and the parts' mean scores ``[clip, part]``: NaN in abstentions."""
+) -> tuple[list[ScoredClip], list[np.ndarray]]:
+    """Each clip without samples (``raw`` is NaN), and the parts' scores of its windows ``[window, part]``: none where
+    it abstains."""
     config = {**BASE, "weights": dict.fromkeys(parts, 0.0), "offset": 0.0, "frame_part": next(iter(parts))}
     scored, scores = [], []
     for clip in clips:
@@ -210,8 +207,16 @@ def score_parts(
         duration_s = clip.samples.size / SAMPLE_RATE_HZ
         scored.append(ScoredClip(clip=without, duration_s=duration_s, raw=float("nan"), reason=reason))
         usable = not reason and len(whole.seen) > 0
-        scores.append(np.concatenate(whole.seen).mean(axis=0) if usable else np.full(len(parts), np.nan))
-    return scored, np.asarray(scores)
+        scores.append(np.concatenate(whole.seen) if usable else np.zeros((0, len(parts))))
+    return scored, scores
+
+
+def clip_scores(
+    scores: Sequence[np.ndarray], of_windows: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
+    """Mean over the windows of each clip, of scores or of what ``of_windows`` makes of them; NaN without windows."""
+    made = [rows if of_windows is None else of_windows(rows) for rows in scores]
+    return np.asarray([rows.mean(axis=0) if len(rows) else np.full(rows.shape[1:], np.nan) for rows in made])
 
 
 class _Listener(FusionDetector):
@@ -234,27 +239,32 @@ def with_scores(scored: Sequence[ScoredClip], raw: np.ndarray) -> list[ScoredCli
 
 def fuse(
     scored: Sequence[ScoredClip],
-    scores: np.ndarray,
+    scores: Sequence[np.ndarray],
     windows: WindowSet,
     window_scores: np.ndarray,
     shares: Sequence[float] | None = None,
     window_share: float = 1.0,
-) -> tuple[np.ndarray, float]:
-    """Weights and offset of the parts, from held-out clips and augmented windows of the same speakers.
+    most: Sequence[float] | None = None,
+) -> PartSum:
+    """What the parts make together, from held-out clips and augmented windows of the same speakers.
 
     Clean clips of these speakers alone are too easy: the ratios would be bolder than other recordings allow. Each part
     is calibrated alone, the ratios are averaged by ``shares`` (default: equal), and the average is calibrated: parts
     with such a say err less on what none was shown than parts weighted by how well they do on what they were shown.
-    ``window_share``: windows for every clip.
+    ``scores``: ``[window, part]`` of each clip. ``window_share``: windows for every clip. ``most``: nats that each part
+    may say for genuine speech in any window (default: any).
     """
-    classes = _classes(scored, scores, windows, window_scores, window_share)
-    alone = [fit_fusion(*(rows[:, [part]] for rows in classes)) for part in range(scores.shape[1])]
+    classes = _classes(scored, clip_scores(scores), windows, window_scores, window_share)
+    parts = range(classes[0].shape[1])
+    alone = [fit_fusion(*(rows[:, [part]] for rows in classes)) for part in parts]
+    own, shifts = np.asarray([factor[0] for factor, _ in alone]), np.asarray([shift for _, shift in alone])
+    ceilings = np.full(len(alone), np.inf) if most is None else (np.asarray(most) - shifts) / own
     say = np.asarray([1.0] * len(alone) if shares is None else shares)
-    say = say / say.sum()
-    weights = np.asarray([factor[0] for factor, _ in alone]) * say
-    offset = float(np.dot(say, [shift for _, shift in alone]))
-    factor, shift = fit_fusion(*((rows @ weights + offset)[:, None] for rows in classes))
-    return weights * factor[0], offset * float(factor[0]) + shift
+    mean = PartSum(own * say / say.sum(), float(np.dot(say / say.sum(), shifts)), ceilings)
+    averages = clip_scores(scores, mean)
+    classes = _classes(scored, averages[:, None], windows, mean(window_scores)[:, None], window_share)
+    factor, shift = fit_fusion(*classes)
+    return PartSum(mean.weights * factor[0], mean.offset * float(factor[0]) + shift, ceilings)
 
 
 def _classes(

@@ -113,6 +113,24 @@ def test_a_fused_score_is_the_weighted_sum_and_names_what_carried_it(saved):
     assert fusion.judge_blocks([samples[:20_000], samples[20_000:]], RATE_HZ, frames=True) == verdict
 
 
+def test_a_part_is_kept_below_its_ceiling_in_every_window(saved, tmp_path):
+    for name in ("lfcc_gmm", "lfcc_lcnn", "fusion"):
+        shutil.copytree(saved / name, tmp_path / name)
+    samples, config = speech_like(4.0), json.loads((saved / "fusion" / "config.json").read_text())
+    windows = [(0, 32_000), (32_000, 64_000)]
+    part = DETECTOR.load(str(saved / "fusion")).parts["lfcc_lcnn"].score_windows(samples, windows)
+    ceiling = float(np.mean(part))
+    kept = {key: value for key, value in config.items() if key not in ("files", "format_version", "config_sha256")}
+    write_artefact(tmp_path / "fusion", {}, {**kept, "ceilings": {"lfcc_lcnn": ceiling}}, {})
+    free, bound = (DETECTOR.load(str(folder / "fusion")) for folder in (saved, tmp_path))
+    expected = [
+        score - 3.0 * max(0.0, value - ceiling)
+        for score, value in zip(free.score_windows(samples, windows), part, strict=True)
+    ]
+    assert bound.score_windows(samples, windows) == pytest.approx(expected)
+    assert bound.describe()["ceilings"] == {"lfcc_lcnn": ceiling} and free.describe()["ceilings"] == {}
+
+
 def test_the_digest_of_a_fusion_is_that_of_its_parts_weights(saved):
     whole = DETECTOR.load(str(saved / "fusion"))
     digests = [str(part.describe()["weights_sha256"]) for part in whole.parts.values()]
