@@ -16,6 +16,10 @@ TITLES = {
     "partial": "Partly synthetic recordings",
     "groups": "Genuine speech called synthetic, by group of speakers",
 }
+NOT_MEASURED = {
+    "partial": "it takes recordings of at least 6 s, and synthetic clips of at least 3 s; with --corpus there are some",
+    "groups": "it takes a manifest with gender or accent: --fairness",
+}
 NAMED_ROWS = ("generators", "post-processing", "short")
 WIDTH, LEFT, ROW, TOP = 760, 210, 17, 58
 MISS_COLOUR, FALSE_ALARM_COLOUR = "#123f7a", "#a11212"
@@ -101,8 +105,11 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "",
     ]
     for part, title in TITLES.items():
-        found = card["parts"].get(part)
+        if part not in card["parts"]:
+            continue
+        found = card["parts"][part]
         if not found:
+            lines += [f"## {title}", "", f"Not measured: {NOT_MEASURED.get(part, 'no clips for it')}.", ""]
             continue
         body = {"filter": _filter_lines, "partial": _partial_lines, "groups": _group_lines}.get(part)
         lines += [f"## {title}", "", *(body(found) if body else _rates_table(found, _first(part))), ""]

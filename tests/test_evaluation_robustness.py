@@ -15,6 +15,7 @@ from evaluation.bootstrap import Resampler
 from evaluation.cli import main
 from evaluation.robustness_clips import in_turn
 from evaluation.robustness_filter import FilterSearch, filter_response, search_filter
+from evaluation.robustness_page import card_markdown
 from evaluation.robustness_partial import join_partial, localisation, partial_clips
 from evaluation.robustness_rates import Judged, rates
 
@@ -137,6 +138,8 @@ def test_the_verb_writes_card_page_and_figure_and_keeps_earlier_parts(tmp_path, 
     assert [one["abstained_bona_fide"]["share"] for one in card["parts"]["short"]][:2] == [1.0, 0.0]
     assert "| buzz |" in (tmp_path / "card" / "card.md").read_text()
     assert (tmp_path / "card" / "card.svg").read_text().endswith("</svg>\n")
+    card["parts"]["partial"] = {}  # clips too short to be joined: the page says so, and what it takes
+    assert "Not measured: it takes recordings of at least 6 s" in card_markdown(card)
     capsys.readouterr()
     assert main([*arguments, "--out", str(tmp_path / "card"), "--parts", "nothing"]) == 2
     assert "use some of generators" in capsys.readouterr().err
