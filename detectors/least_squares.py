@@ -58,13 +58,11 @@ def fit_sum(
 
 def _moments(terms: Callable[[Tensor], Tensor], features: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Mean product of any two terms, a 1 behind them, ``[term + 1, term + 1]``; and its last row, the means."""
-    total: Tensor | None = None
+    size = terms(features[:1].float()).shape[1] + 1
+    total = torch.zeros(size, size)
     for start in range(0, rows.size, BLOCK):
         block = terms(features[torch.from_numpy(rows[start : start + BLOCK])].float())
         block = torch.cat([block, torch.ones(len(block), 1)], dim=1)
-        product = block.T @ block
-        total = product if total is None else total.add_(product)
-    if total is None:
-        raise ValueError("no windows to take moments of")
+        total += block.T @ block
     mean = total / rows.size
     return mean, mean[-1]

@@ -95,6 +95,8 @@ class Part:
 
     features: Callable[[Tensor], Tensor]
     network: Callable[[], nn.Module] | None = None
+    begun: Callable[[], nn.Module] | None = None
+    """The network that training starts from, where that is not a new one."""
     learning_rate: float = 2e-3
     batch: int = 48
     weight_decay: float = 1e-2
@@ -108,7 +110,7 @@ def _warm_mel_kinds() -> MelCnn:
 
 
 PARTS: Mapping[str, Part] = {
-    "mel_kinds": Part(features=log_mel, network=_warm_mel_kinds, learning_rate=1.5e-3),
+    "mel_kinds": Part(features=log_mel, network=new_mel_kinds, begun=_warm_mel_kinds, learning_rate=1.5e-3),
     "mel_anew": Part(features=log_mel, network=lambda: MelCnn(MelCnnConfig(outputs=len(KINDS)))),
     "lfcc_gmm": Part(features=log_linear),
     "lfcc_lcnn": Part(features=log_linear, network=Lcnn),
@@ -142,7 +144,7 @@ def fit_part(
         return _mixtures(training, plan)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        network = part.network()
+        network = (part.begun or part.network)()
     if isinstance(network, StatisticsNetwork):
         network.adapt(training.features.float())
     config = TrainConfig(

@@ -99,13 +99,7 @@ def leave_out(
         raise ValueError(f"no test clips of {generator}; make them, or leave another one out")
     known = channelled([clip for clip in clips if clip.split == "held" and clip.generator not in away], 1, every=False)
     parts = {name: part_detector(name, fit_part(name, training[name], held[name], plan, away)) for name in training}
-    shown = np.flatnonzero(~np.isin(windows.generators, away))
-    kept = WindowSet(
-        samples=windows.samples[shown],
-        kinds=windows.kinds[shown],
-        generators=windows.generators[shown],
-        speakers=windows.speakers[shown],
-    )
+    kept = windows.without(away)
     scored = Scored(parts, score_parts(parts, known), score_parts(parts, met), kept, score_windows(parts, kept))
     found = {name: scored.alone(name)[:2] for name in parts}
     if len(parts) > 1:

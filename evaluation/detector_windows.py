@@ -48,6 +48,9 @@ AS_FILES = AugmentConfig(
 """Every window through a file codec, and little else: what most recordings have been through."""
 
 
+FIELDS = ("samples", "kinds", "generators", "speakers")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSet:
     """``samples`` int16 ``[window, time]``; ``kinds``: index into ``KINDS``; ``generators``, ``speakers``: names."""
@@ -63,18 +66,22 @@ class WindowSet:
 
     def joined(self, other: WindowSet) -> WindowSet:
         """These windows, then the others."""
-        names = ("samples", "kinds", "generators", "speakers")
-        return WindowSet(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+        return WindowSet(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in FIELDS})
+
+    def without(self, generators: Sequence[str]) -> WindowSet:
+        """All windows but those of some generators."""
+        kept = np.flatnonzero(~np.isin(self.generators, list(generators)))
+        return WindowSet(**{name: getattr(self, name)[kept] for name in FIELDS})
 
     def save(self, path: Path) -> None:
         """As one file of arrays, no pickle."""
-        np.savez(path, samples=self.samples, kinds=self.kinds, generators=self.generators, speakers=self.speakers)
+        np.savez(path, **{name: getattr(self, name) for name in FIELDS})
 
     @classmethod
     def load(cls, path: Path) -> WindowSet:
         """The inverse of :meth:`save`."""
         with np.load(path, allow_pickle=False) as archive:
-            return cls(**{name: archive[name] for name in ("samples", "kinds", "generators", "speakers")})
+            return cls(**{name: archive[name] for name in FIELDS})
 
 
 def room_responses(corpus: Path) -> list[np.ndarray]:

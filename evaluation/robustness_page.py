@@ -18,7 +18,6 @@ TITLES = {
 }
 NOT_MEASURED = {
     "partial": "it takes recordings of at least 6 s, and synthetic clips of at least 3 s; with --corpus there are some",
-    "groups": "it takes a manifest with gender or accent: --fairness",
 }
 NAMED_ROWS = ("generators", "post-processing", "short")
 WIDTH, LEFT, ROW, TOP = 760, 210, 17, 58

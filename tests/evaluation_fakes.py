@@ -22,6 +22,14 @@ def tone(seconds: float, frequency_hz: float, level: float = 0.3, rate_hz: int =
     return (level * np.sin(2 * np.pi * frequency_hz * np.arange(int(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
+def noise_in_syllables(seconds: float, seed: int) -> np.ndarray:
+    """White noise at 16 kHz that swells three times a second, as speech does."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    envelope = np.clip(np.sin(2 * np.pi * 3.0 * time_s), 0.0, None)
+    return ((0.002 + 0.1 * envelope) * rng.standard_normal(time_s.size)).astype(np.float32)
+
+
 def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]], name: str = "manifest.csv") -> Path:
     path = folder / name
     columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from evaluation_fakes import noise_in_syllables
 
 from detectors.feature_training import FeatureSet
 from detectors.kinds import KINDS
@@ -16,16 +17,7 @@ from evaluation.detector_fusion import PARTS, FusionPlan, features_of
 from evaluation.detector_unmet import NEVER_SHOWN, OWN_MODEL, Fold, kept_away, leave_out, macro
 from evaluation.detector_windows import WindowSet
 
-RATE_HZ = 16_000
-
 pytestmark = pytest.mark.usefixtures("everything_is_speech")
-
-
-def sound(seconds: float, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
-    envelope = np.clip(np.sin(2 * np.pi * 3.0 * time_s), 0.0, None)
-    return ((0.002 + 0.1 * envelope) * rng.standard_normal(time_s.size)).astype(np.float32)
 
 
 def clips() -> list[LabelledClip]:
@@ -33,14 +25,18 @@ def clips() -> list[LabelledClip]:
     for index in range(12):
         split, generator = ("held", "test")[index % 2], (BONA_FIDE, "espeak", "world")[index % 3]
         who = {"speaker_id": f"s{index}", "utterance_id": f"u-c-{index}"}
-        made.append(LabelledClip(samples=sound(2.5, index), generator=generator, split=split, condition="raw", **who))
+        made.append(
+            LabelledClip(
+                samples=noise_in_syllables(2.5, index), generator=generator, split=split, condition="raw", **who
+            )
+        )
     return made
 
 
 def windows() -> WindowSet:
     kinds = np.asarray([0, KINDS.index("rule_voice"), 0, KINDS.index("signal_vocoder")] * 2)
     names = np.asarray(["raw", "espeak", "raw", "world"] * 2)
-    samples = np.stack([sound(2.0, 50 + index) for index in range(8)])
+    samples = np.stack([noise_in_syllables(2.0, 50 + index) for index in range(8)])
     return WindowSet(
         samples=np.round(samples * 32767).astype(np.int16), kinds=kinds, generators=names, speakers=np.repeat("w", 8)
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation_fakes import RATE_HZ, noise_in_syllables
 
 from audiolm.audio import write_audio_blocks
 from detectors.kinds import KINDS
@@ -16,21 +17,12 @@ from evaluation.detector_neural import NeuralGenerator, resynthesise, train_gene
 from evaluation.detector_public import speak_neural
 from evaluation.detector_vocoders import phase_rebuilt
 
-RATE_HZ = 16_000
-
-
-def sound(seconds: float, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
-    envelope = np.clip(np.sin(2 * np.pi * 3.0 * time_s), 0.0, None)
-    return ((0.002 + 0.1 * envelope) * rng.standard_normal(time_s.size)).astype(np.float32)
-
 
 def clips() -> list[LabelledClip]:
     cells = [(BONA_FIDE, "raw"), (BONA_FIDE, "own_codec"), ("griffin_lim", "raw"), ("hifigan", "raw")]
     return [
         LabelledClip(
-            samples=sound(2.5, 10 * cell + index),
+            samples=noise_in_syllables(2.5, 10 * cell + index),
             generator=generator,
             condition=condition,
             speaker_id=f"speaker-{index}",
@@ -79,7 +71,7 @@ def test_windows_as_files_all_pass_one_of_the_named_codecs(monkeypatch):
 
 @pytest.mark.parametrize(("front", "back", "rate_hz"), [("wave", "staged", 24_000), ("mel", "nearest", 16_000)])
 def test_generators_in_stages_keep_length_at_any_inner_rate(front, back, rate_hz):
-    recordings = [sound(1.0, 1), sound(1.0, 2)]
+    recordings = [noise_in_syllables(1.0, 1), noise_in_syllables(1.0, 2)]
     plan = NeuralGenerator(
         front=front, back=back, hop=120, width=16, latent=8, bands=24, strides=(5, 4, 6), rate_hz=rate_hz
     )
@@ -89,7 +81,7 @@ def test_generators_in_stages_keep_length_at_any_inner_rate(front, back, rate_hz
 
 
 def test_rebuilding_phases_keeps_magnitudes_and_changes_samples():
-    samples = sound(1.0, 5)
+    samples = noise_in_syllables(1.0, 5)
     made = phase_rebuilt(samples, np.random.default_rng(0))
     frames = [np.abs(np.fft.rfft(one[:15_872].reshape(-1, 512) * np.hanning(512))) for one in (samples, made)]
     assert np.corrcoef(frames[0].ravel(), frames[1].ravel())[0, 1] > 0.6
@@ -108,7 +100,7 @@ def test_clips_of_one_mode_take_speaker_and_split_from_their_recording(tmp_path:
     tags = {"a": recorded[0].utterance_id, "b": "unknown"}
     for name, utterance_id in tags.items():
         provenance = {"tool": "audiolm-audit", "role": "continuation", "utterance_id": utterance_id, "seed": 1}
-        write_audio_blocks(tmp_path / f"{name}.wav", [sound(2.0, 8)], RATE_HZ, provenance)
+        write_audio_blocks(tmp_path / f"{name}.wav", [noise_in_syllables(2.0, 8)], RATE_HZ, provenance)
     found = list(mode_clips(tmp_path, recorded, 0))
     assert [(clip.generator, clip.speaker_id, clip.split) for clip in found] == [
         ("own_continuation", recorded[0].speaker_id, "train")

@@ -57,8 +57,6 @@ USUAL = [name for name in PARTS if name not in ("graph_attention", "mel_anew")]
 for ``leave_one_out.py``."""
 CODED_SHARE = 0.25
 """Training windows through file codecs, for every other window."""
-WINDOW_SHARE = 0.5
-"""Windows for every clip in the fusion's calibration. A part alone, which judges the timeline's windows, has 1."""
 MORE = {"piper": 3, "hibari": 3}
 """Training clips of what comes nearest to today's generators, times as many."""
 
@@ -87,6 +85,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def clips_of(arguments: argparse.Namespace) -> list[LabelledClip]:
+    """All clips, from the cache or made now; further ones are for training alone."""
     sizes = DataSizes(per_vocoder=COUNTS, per_program=PROGRAM_COUNTS, per_resynthesiser=COUNTS, more=MORE)
     clips = build_clips(arguments.corpus, arguments.cache, sizes, arguments.seed, (), codecs({}, own=True), sent=False)
     further = more_clips(arguments.corpus, arguments.cache, MORE_SIZES, arguments.seed + 1)
